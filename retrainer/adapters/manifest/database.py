@@ -1,0 +1,119 @@
+"""The manifest's connection: short transactions on SQLite, and what its errors mean to the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text, update
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+
+from retrainer.adapters.manifest import schema
+from retrainer.errors import Fenced, Refused, Unreachable
+from retrainer.stores import Lease
+
+_BUSY_SECONDS: Final = 5
+_IMMEDIATE: Final = "retrainer_immediate"
+
+
+class Database:
+    """One manifest. Connections are pooled, so it may be used from several threads."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = _engine(url)
+        self._ready = False
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view. Raises `Unreachable` or `Refused` for the database's own errors."""
+        with self._transaction(immediate=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction that holds the write lock from its first statement; all of it, or nothing."""
+        with self._transaction(immediate=True) as connection:
+            yield connection
+
+    @contextmanager
+    def writing_as(self, lease: Lease) -> Iterator[Connection]:
+        """A writing transaction that is refused unless the lease is still held."""
+        with self.writing() as connection:
+            held = update(schema.leases).where(
+                schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch
+            )
+            if connection.execute(held.values(epoch=lease.epoch)).rowcount != 1:
+                raise Fenced(f"{lease.name} is owned by a newer process than epoch {lease.epoch}")
+            yield connection
+
+    def claim(self, name: str, owner: str, now: int) -> Lease:
+        """Take a lease over: the epoch goes up, and whoever held it cannot write any more."""
+        with self.writing() as connection:
+            found = connection.execute(select(schema.leases.c.epoch).where(schema.leases.c.name == name)).scalar()
+            facts = {"name": name, "epoch": (found or 0) + 1, "owner": owner, "claimed_at": now}
+            if found is None:
+                connection.execute(insert(schema.leases), facts)
+            else:
+                connection.execute(update(schema.leases).where(schema.leases.c.name == name), facts)
+            return Lease(name=name, epoch=facts["epoch"])
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
+        try:
+            self._prepare()
+            with self._engine.connect() as connection:
+                connection = connection.execution_options(**{_IMMEDIATE: immediate})
+                with connection.begin():
+                    yield connection
+        except DBAPIError as error:
+            raise _meaning(error, self.url.render_as_string(hide_password=True)) from error
+
+    def _prepare(self) -> None:
+        """Create the tables of a new manifest; refuse one that another version of retrainer wrote."""
+        if self._ready:
+            return
+        with self._engine.connect().execution_options(**{_IMMEDIATE: True}) as connection, connection.begin():
+            schema.metadata.create_all(connection)
+            found = connection.execute(select(schema.about.c.value).where(schema.about.c.name == "version")).scalar()
+            if found is None:
+                connection.execute(insert(schema.about), {"name": "version", "value": str(schema.VERSION)})
+        if found is not None and found != str(schema.VERSION):
+            raise Refused(
+                f"the manifest {self.url.database} has version {found}, this retrainer reads version {schema.VERSION}"
+            )
+        self._ready = True
+
+
+def _meaning(error: DBAPIError, url: str) -> Exception:
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return Unreachable(f"database {url}: {error.orig}")
+    if type(error) is DatabaseError:
+        return Refused(f"database {url} cannot be read: {error.orig}")
+    return error
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+    event.listen(engine, "connect", _set_up_sqlite)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _: object) -> None:
+    connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
+    for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get(_IMMEDIATE, False)
+    connection.execute(text("BEGIN IMMEDIATE" if immediate else "BEGIN"))

@@ -1,0 +1,140 @@
+"""The controller's part of the manifest: decisions, jobs, requests, the promotion ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+
+import msgspec
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from retrainer.adapters.manifest import schema
+from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.ingest import counts, model_progress, positions, segments
+from retrainer.domain.decisions import Decision, Outcome
+from retrainer.domain.events import Partition
+from retrainer.domain.jobs import ENDED, Job
+from retrainer.domain.ledger import Act, LedgerRow
+from retrainer.domain.tallies import TallyKey
+from retrainer.domain.values import Micros, Slot
+from retrainer.stores import IngestView, Lease, Request, Step, StoredProgress, StoredSegment
+
+
+class SqlDecisionState:
+    """`stores.DecisionState` and `stores.StatusState` on SQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, name: str, owner: str, now: Micros) -> Lease:
+        return self._database.claim(name, owner, now)
+
+    def model_progress(self) -> Mapping[str, StoredProgress]:
+        with self._database.reading() as connection:
+            return model_progress(connection)
+
+    def tallies(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[TallyKey, int]]:
+        table = schema.tallies
+        wanted = select(table).where(table.c.model == model, table.c.slot < before)
+        if first is not None:
+            wanted = wanted.where(table.c.slot >= first)
+        with self._database.reading() as connection:
+            return [
+                (TallyKey(row.version, row.slice, row.slot, row.truth, row.answer), row.n)
+                for row in connection.execute(wanted.order_by(table.c.slot))
+            ]
+
+    def memory(self, model: str) -> bytes | None:
+        with self._database.reading() as connection:
+            return connection.scalar(select(schema.memories.c.body).where(schema.memories.c.model == model))
+
+    def take(self, step: Step) -> None:
+        with self._database.writing_as(step.lease) as connection:
+            for decision in step.decisions:
+                _insert_decision(connection, decision)
+            for job in step.jobs:
+                connection.execute(insert(schema.jobs), _job_row(job))
+            for request_id, answer in step.answers.items():
+                answered = update(schema.requests).where(schema.requests.c.request_id == request_id)
+                connection.execute(answered.values(answer=answer))
+            kept = upsert(schema.memories).values(model=step.model, body=step.memory)
+            connection.execute(
+                kept.on_conflict_do_update(index_elements=["model"], set_={"body": step.memory})
+            )
+
+    def decisions(self, model: str, last: int) -> Sequence[Decision]:
+        table = schema.decisions
+        newest = select(table.c.body).where(table.c.model == model).order_by(table.c.number.desc()).limit(last)
+        with self._database.reading() as connection:
+            bodies = list(connection.scalars(newest))
+        return [msgspec.json.decode(body, type=Decision) for body in reversed(bodies)]
+
+    def jobs(self, model: str | None = None, *, unfinished: bool = False) -> Sequence[Job]:
+        table = schema.jobs
+        wanted = select(table.c.body).order_by(table.c.number)
+        if model is not None:
+            wanted = wanted.where(table.c.model == model)
+        if unfinished:
+            wanted = wanted.where(table.c.state.not_in([state.value for state in ENDED]))
+        with self._database.reading() as connection:
+            return [msgspec.json.decode(body, type=Job) for body in connection.scalars(wanted)]
+
+    def put_job(self, lease: Lease, job: Job) -> None:
+        with self._database.writing_as(lease) as connection:
+            connection.execute(update(schema.jobs).where(schema.jobs.c.job_id == job.job_id).values(**_job_row(job)))
+
+    def append_ledger(self, lease: Lease, row: LedgerRow) -> LedgerRow:
+        facts = {name: fact for name, fact in asdict(row).items() if name != "number"}
+        with self._database.writing_as(lease) as connection:
+            added = connection.execute(insert(schema.ledger).returning(schema.ledger.c.number), facts)
+            return replace(row, number=added.scalar_one())
+
+    def ledger(self, model: str) -> Sequence[LedgerRow]:
+        table = schema.ledger
+        with self._database.reading() as connection:
+            rows = connection.execute(select(table).where(table.c.model == model).order_by(table.c.number))
+            return [LedgerRow(**{**row, "act": Act(row["act"])}) for row in rows.mappings()]
+
+    def ask(self, request: Request) -> None:
+        with self._database.writing() as connection:
+            connection.execute(insert(schema.requests), asdict(request))
+
+    def requests(self, model: str | None = None, *, unanswered: bool = True) -> Sequence[Request]:
+        table = schema.requests
+        wanted = select(table).order_by(table.c.number)
+        if model is not None:
+            wanted = wanted.where(table.c.model == model)
+        if unanswered:
+            wanted = wanted.where(table.c.answer == "")
+        with self._database.reading() as connection:
+            rows = connection.execute(wanted).mappings()
+            return [Request(**{name: fact for name, fact in row.items() if name != "number"}) for row in rows]
+
+    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        return segments(self._database, reaching)
+
+    def ingest_view(self) -> IngestView:
+        with self._database.reading() as connection:
+            table = schema.positions
+            ends = {
+                Partition(row.topic, row.partition): row.end
+                for row in connection.execute(select(table).where(table.c.end.is_not(None)))
+            }
+            quarantined = connection.scalar(select(func.count()).select_from(schema.quarantine)) or 0
+            return IngestView(
+                counts=counts(connection), positions=positions(connection), ends=ends, quarantined=quarantined
+            )
+
+
+def _insert_decision(connection: Connection, decision: Decision) -> None:
+    """A hold that was recorded already stays as it is; a second decision to retrain would break the unique key."""
+    row = {"decision_id": decision.decision_id, "model": decision.model, "body": msgspec.json.encode(decision)}
+    if decision.outcome is Outcome.HOLD:
+        connection.execute(upsert(schema.decisions).on_conflict_do_nothing(), row)
+    else:
+        connection.execute(insert(schema.decisions), row)
+
+
+def _job_row(job: Job) -> dict[str, object]:
+    return {"job_id": job.job_id, "model": job.model, "state": job.state.value, "body": msgspec.json.encode(job)}

@@ -1,0 +1,267 @@
+"""From settings to running parts: the only place that knows both the configuration and the adapters."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sqlalchemy import make_url
+
+from retrainer.adapters.clock import SystemClock
+from retrainer.adapters.datasets import ParquetDatasets
+from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.kafka import KafkaLog
+from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.decisions import SqlDecisionState
+from retrainer.adapters.manifest.ingest import SqlIngestState
+from retrainer.adapters.mlflow_registry import MlflowRegistry
+from retrainer.adapters.processes import ChildTrainers
+from retrainer.adapters.segments import LocalSegments
+from retrainer.adapters.timetable import CronTimetable, IntervalTimetable
+from retrainer.config.load import Loaded
+from retrainer.config.model import ModelSettings
+from retrainer.config.settings import Settings
+from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
+from retrainer.domain.decisions import DecisionPolicy, Guards
+from retrainer.domain.evaluation import WatchPolicy
+from retrainer.domain.ingest import IngestPolicy
+from retrainer.domain.join import JoinPolicy
+from retrainer.domain.mapping import EventMapping
+from retrainer.domain.training import Recipe
+from retrainer.domain.triggers.base import QualityTrigger
+from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.values import duration
+from retrainer.domain.verdicts import JudgePolicy
+from retrainer.domain.windows import CountWindow, TimeWindow, Window
+from retrainer.logs import logger
+from retrainer.ports import Limits, Timetable
+from retrainer.service.check import Findings, Outside, connect
+from retrainer.service.controller import Controller, ControllerParts
+from retrainer.service.dataset import DatasetBuilder
+from retrainer.service.jobs import JobParts
+from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.service.worker import Worker, WorkerParts, WorkerPolicy
+from retrainer.stores import Lease
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Everything that one configuration makes, each part when it is first asked for."""
+
+    loaded: Loaded
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
+    @cached_property
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.state.database)
+
+    @cached_property
+    def decisions(self) -> SqlDecisionState:
+        return SqlDecisionState(self.database)
+
+    @cached_property
+    def registry(self) -> MlflowRegistry:
+        mlflow = self.settings.mlflow
+        return MlflowRegistry(mlflow.tracking_uri, mlflow.registry_uri, mlflow.artifacts, mlflow.experiment)
+
+    @cached_property
+    def models(self) -> tuple[ModelPolicy, ...]:
+        return tuple(model_policy(model) for model in self.settings.models.values())
+
+    @property
+    def folder(self) -> Path:
+        """Where the local state is: locks, jobs."""
+        return Path(make_url(self.settings.state.database).database or "state").parent
+
+    def event_log(self) -> KafkaLog:
+        kafka = self.settings.kafka
+        return KafkaLog(kafka.bootstrap_servers, kafka.group_id, kafka.client)
+
+    def segments(self) -> LocalSegments:
+        return LocalSegments(Path(self.settings.state.segments))
+
+    def worker(self) -> Worker:
+        """The ingest worker of this configuration."""
+        state = self.settings.state
+        policy = WorkerPolicy(
+            models=tuple(model.ingest for model in self.models),
+            start=self.settings.kafka.start,
+            flush_every=state.flush.every,
+            flush_bytes=state.flush.bytes,
+        )
+        parts = WorkerParts(
+            log=self.event_log(),
+            state=SqlIngestState(self.database),
+            segments=self.segments(),
+            decoder=JsonDecoder(),
+            clock=self.clock,
+            logger=logger(role="worker"),
+        )
+        return Worker(policy, parts, _owner())
+
+    def controller(self) -> Controller:
+        """The controller of this configuration."""
+        log = logger(role="controller")
+        builder = DatasetBuilder(
+            state=self.decisions, segments=self.segments(), decoder=JsonDecoder(), datasets=ParquetDatasets()
+        )
+        jobs = JobParts(
+            state=self.decisions,
+            registry=self.registry,
+            trainers=ChildTrainers(),
+            datasets=builder,
+            clock=self.clock,
+            logger=log,
+            lease=Lease(name="controller", epoch=0),  # the controller puts its own here
+            folder=self.folder / "jobs",
+        )
+        parts = ControllerParts(
+            state=self.decisions, registry=self.registry, jobs=jobs, clock=self.clock, logger=log
+        )
+        return Controller(self.models, parts, _owner(), self.settings.service.jobs)
+
+
+    def check(self) -> Findings:
+        """Everything outside, tried."""
+        log = self.event_log()
+        outside = Outside(
+            log=log,
+            decoder=JsonDecoder(),
+            registry=self.registry,
+            clock=self.clock,
+            open_database=lambda: self.database.claim("check", _owner(), self.clock.now()),
+        )
+        try:
+            return connect(self.models, outside)
+        finally:
+            log.close()
+
+
+def model_policy(model: ModelSettings) -> ModelPolicy:
+    """What one model's section means to the service."""
+    training = model.training
+    return ModelPolicy(
+        name=model.name,
+        task=model.task,
+        ingest=_ingest_policy(model),
+        watch=WatchPolicy(metrics=model.metrics, triggers=_quality_triggers(model), positive=model.positive),
+        deciding=DecisionPolicy(
+            model=model.name,
+            condition=model.retrain_when,
+            guards=Guards(
+                min_labels=model.guards.min_labels,
+                cooldown=duration(model.guards.cooldown),
+                per_day=model.guards.per_day,
+            ),
+            rows=training.rows,
+            holdout=training.holdout,
+            min_holdout=model.judge.min_rows,
+            observe=model.observe,
+        ),
+        recipe=Recipe(
+            estimator=training.estimator or "",
+            params=training.params,
+            rows=training.rows,
+            holdout=training.holdout,
+            refit=training.refit,
+            seed=training.seed,
+        ),
+        judge=JudgePolicy(
+            min_rows=model.judge.min_rows,
+            improvement=model.judge.improvement,
+            confidence=model.judge.confidence,
+            floors=model.judge.floors,
+        ),
+        promotion=PromotionPolicy(
+            registered_model=model.registered_model,
+            mode="register" if model.promotion.mode == "register" else "automatic",
+            alias=model.promotion.alias,
+            takes_effect=duration(model.promotion.takes_effect),
+        ),
+        schedules=_schedules(model),
+        limits=Limits(time=training.limits.time, memory=training.limits.memory, cpus=training.limits.cpus),
+        mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
+    )
+
+
+def _ingest_policy(model: ModelSettings) -> IngestPolicy:
+    predictions, labels = model.predictions, model.labels
+    fields = predictions.fields
+    return IngestPolicy(
+        model=model.name,
+        predictions=EventMapping(
+            topic=predictions.topic,
+            id=fields.id,
+            time=fields.time,
+            value=fields.value,
+            version=fields.version,
+            score=fields.score,
+            where=predictions.where,
+            features=fields.features,
+        ),
+        labels=EventMapping(
+            topic=labels.topic,
+            id=labels.fields.id,
+            time=labels.fields.time,
+            value=labels.fields.value,
+            where=labels.where,
+        ),
+        join=JoinPolicy(
+            max_delay=duration(labels.max_delay), lateness=duration(labels.lateness), corrections=labels.corrections
+        ),
+    )
+
+
+def _quality_triggers(model: ModelSettings) -> dict[str, QualityTrigger]:
+    made = {
+        name: _threshold(trigger.threshold, model.positive)
+        for name, trigger in model.triggers.items()
+        if trigger.threshold is not None
+    }
+    return dict(made)
+
+
+def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:
+    return Threshold(
+        metric=settings.metric,
+        window=_window(settings.window),
+        below=settings.below,
+        above=settings.above,
+        warn_below=settings.warn_below,
+        warn_above=settings.warn_above,
+        breaches=tuple(settings.breaches),
+        confident=settings.confident,
+        positive=positive,
+    )
+
+
+def _window(window: object) -> Window:
+    return CountWindow(outcomes=window) if isinstance(window, int) else TimeWindow(span=duration(window))  # type: ignore[arg-type]
+
+
+def _schedules(model: ModelSettings) -> dict[str, Timetable]:
+    return {
+        name: _timetable(trigger.schedule)
+        for name, trigger in model.triggers.items()
+        if trigger.schedule is not None
+    }
+
+
+def _timetable(settings: ScheduleSettings) -> Timetable:
+    if settings.every is not None:
+        return IntervalTimetable(settings.every)
+    return CronTimetable(settings.cron or "", settings.timezone.key)
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"

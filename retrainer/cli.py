@@ -1,0 +1,269 @@
+"""The commands. Answers go to standard output, logs to standard error; exit codes are the interface's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Timer
+from typing import TYPE_CHECKING, Any
+
+from retrainer.errors import ConfigError, Refused, RetrainerError, Unreachable
+
+if TYPE_CHECKING:
+    from retrainer.bootstrap import Wiring
+    from retrainer.service.policy import ModelPolicy
+
+DONE, FAILED, WRONG, OUTSIDE, NO = 0, 1, 2, 3, 4
+"""Exit codes: done; failed while running; the configuration or command line; something outside; the answer is no."""
+
+_LEAVE_WITHIN = 9.0
+"""Seconds from a stop to the end of a role, whatever hangs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        return code
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return WRONG
+    except (Unreachable, Refused) as error:
+        print(error, file=sys.stderr)
+        return OUTSIDE
+    except RetrainerError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:
+        return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="retrainer", description="Retrains models in production when they need it.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, action: Any, text: str, *, config: bool = True) -> argparse.ArgumentParser:
+        one = commands.add_parser(name, help=text, description=text)
+        one.set_defaults(command=action)
+        if config:
+            one.add_argument("config", type=Path, metavar="CONFIG")
+        return one
+
+    command("run", _run, "the whole service in the foreground: one worker and one controller, supervised")
+    command("worker", _worker, "the ingest worker alone")
+    command("controller", _controller, "the controller alone")
+    check = command("check", _check, "read the configuration and say what is wrong with it")
+    check.add_argument("--connect", action="store_true", help="also try broker, topics, database and MLflow")
+    check.add_argument("--resolved", action="store_true", help="print every value in force")
+    status = command("status", _status, "how the models stand")
+    status.add_argument("model", nargs="?", metavar="MODEL")
+    status.add_argument("--json", action="store_true")
+    explain = command("explain", _explain, "the decisions, to retrain and not to, each with its evidence")
+    explain.add_argument("model", metavar="MODEL")
+    explain.add_argument("--last", type=int, default=10, metavar="N")
+    explain.add_argument("--json", action="store_true")
+    retrain = command("retrain", _retrain, "retrain a model now")
+    retrain.add_argument("model", metavar="MODEL")
+    retrain.add_argument("--reason", required=True, metavar="TEXT")
+    retrain.add_argument("--wait", action="store_true", help="until the job has ended; 0 promoted, 4 rejected or held")
+    for name, text in (("pause", "stop deciding for a model"), ("resume", "let deciding go on")):
+        asking = command(name, _pause_or_resume, text)
+        asking.add_argument("model", metavar="MODEL")
+        asking.add_argument("--reason", default="", metavar="TEXT")
+        asking.set_defaults(kind=name)
+    command("schema", _schema, "JSON Schema of the configuration", config=False)
+    demo = command("demo", _demo, "the main job on embedded parts with real data", config=False)
+    demo.add_argument("--keep", action="store_true", help="leave everything running at the end")
+    demo.add_argument("--folder", type=Path, default=Path("retrainer-demo"), help="where it leaves what it made")
+    return parser
+
+
+def _wiring(options: argparse.Namespace, *, running: bool = False) -> Wiring:
+    from retrainer.bootstrap import Wiring
+    from retrainer.config.load import load
+
+    loaded = load(options.config, os.environ)
+    if running and loaded.unbuilt:
+        for gap in loaded.unbuilt:
+            print(f"{options.config}:{gap.line}: {gap} ({gap.reason})", file=sys.stderr)
+        raise ConfigError
+    return Wiring(loaded)
+
+
+def _start_logging(wiring: Wiring) -> None:
+    from retrainer.logs import configure
+
+    log = wiring.settings.service.log
+    configure(log.format, log.level)
+
+
+def _stop_on_signals(*, within: float | None = None) -> Event:
+    """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once."""
+    stop = Event()
+
+    def asked(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(FAILED)
+        stop.set()
+        if within is not None:
+            leave = Timer(within, os._exit, args=(DONE,))
+            leave.daemon = True
+            leave.start()
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    return stop
+
+
+def _run(options: argparse.Namespace) -> int:
+    from retrainer.adapters.roles import FolderLock, RoleProcesses
+    from retrainer.logs import logger
+    from retrainer.service.supervisor import Supervisor
+
+    wiring = _wiring(options, running=True)
+    _start_logging(wiring)
+    stop = _stop_on_signals()
+    lock = FolderLock(wiring.folder, "run")
+    lock.take(wait=0)
+    log = logger(role="supervisor")
+    log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models), folder=str(wiring.folder))
+    roles = RoleProcesses(options.config)
+    code = Supervisor(("worker", "controller"), roles, wiring.clock, log).run(stop)
+    log.info("service.stopped", exit_code=code)
+    return code
+
+
+def _worker(options: argparse.Namespace) -> int:
+    return _role(options, "worker")
+
+
+def _controller(options: argparse.Namespace) -> int:
+    return _role(options, "controller")
+
+
+def _role(options: argparse.Namespace, name: str) -> int:
+    """One role until it is told to stop; what it cannot live with is logged, and its exit code says whether to retry."""
+    from retrainer.adapters.roles import FolderLock, watch_starter
+    from retrainer.logs import logger
+
+    wiring = _wiring(options, running=True)
+    _start_logging(wiring)
+    stop = _stop_on_signals(within=_LEAVE_WITHIN)
+    watch_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    log = logger(role=name)
+    try:
+        lock = FolderLock(wiring.folder, name)
+        lock.take(stop)
+        role = wiring.worker() if name == "worker" else wiring.controller()
+        log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models))
+        role.run(stop)
+    except Refused as refusal:
+        log.error("service.refused", reason=str(refusal))
+        return OUTSIDE
+    except Exception:
+        log.exception("service.crashed")
+        return FAILED
+    log.info("service.stopped")
+    return DONE
+
+
+def _check(options: argparse.Namespace) -> int:
+    wiring = _wiring(options)
+    for gap in wiring.loaded.unbuilt:
+        print(gap)
+    if options.resolved:
+        from retrainer.config.render import resolved
+
+        print(resolved(wiring.settings, wiring.loaded.secrets), end="")
+    if options.connect:
+        return _connect(wiring)
+    if not options.resolved:
+        print(f"{options.config}: ok, {len(wiring.settings.models)} model(s): {', '.join(wiring.settings.models)}")
+    return DONE
+
+
+def _connect(wiring: Wiring) -> int:
+    findings = wiring.check()
+    for finding in findings.found:
+        print(f"{'ok    ' if finding.ok else 'FAILED'} {finding.name}: {finding.facts}")
+    return DONE if findings.ok else OUTSIDE
+
+
+def _model(wiring: Wiring, name: str) -> ModelPolicy:
+    for model in wiring.models:
+        if model.name == name:
+            return model
+    known = ", ".join(model.name for model in wiring.models)
+    raise ConfigError from RetrainerError(f"no model {name!r}; the file has {known}")
+
+
+def _status(options: argparse.Namespace) -> int:
+    from retrainer.service.status import status
+
+    wiring = _wiring(options)
+    chosen = [_model(wiring, options.model)] if options.model else list(wiring.models)
+    found = {model.name: status(model, wiring.decisions, wiring.clock.now()) for model in chosen}
+    if options.json:
+        print(json.dumps({"models": found}))
+    else:
+        from retrainer.service.words import status_in_words
+
+        for name, one in found.items():
+            print(status_in_words(name, one))
+    return DONE
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from retrainer.service.status import explanation
+
+    wiring = _wiring(options)
+    found = explanation(_model(wiring, options.model), wiring.decisions, options.last)
+    if options.json:
+        print(json.dumps({"model": options.model, "decisions": found}))
+    else:
+        from retrainer.service.words import decisions_in_words
+
+        print(decisions_in_words(options.model, found))
+    return DONE
+
+
+def _retrain(options: argparse.Namespace) -> int:
+    from retrainer.service.asking import Answer, ask, wait_for
+
+    wiring = _wiring(options)
+    model = _model(wiring, options.model)
+    request = ask(wiring.decisions, model.name, "retrain", options.reason, wiring.clock)
+    if not options.wait:
+        print(f"asked for; follow it with: retrainer explain {options.config} {model.name}")
+        return DONE
+    answer, words = wait_for(wiring.decisions, request, wiring.clock, Event())
+    print(words)
+    return {Answer.PROMOTED: DONE, Answer.NO: NO, Answer.FAILED: FAILED, Answer.NOBODY: OUTSIDE}[answer]
+
+
+def _pause_or_resume(options: argparse.Namespace) -> int:
+    from retrainer.service.asking import ask
+
+    wiring = _wiring(options)
+    ask(wiring.decisions, _model(wiring, options.model).name, options.kind, options.reason, wiring.clock)
+    print(f"asked for: {options.kind} {options.model}")
+    return DONE
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from retrainer.config.render import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
+    return DONE
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from retrainer.demo.run import run
+
+    return run(options.folder, keep=options.keep)

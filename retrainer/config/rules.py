@@ -1,0 +1,190 @@
+"""Combinations of settings that cannot work, each rule on its own.
+
+A rule names, as parameters, the settings that it looks at; it is asked only where all of them are valid, so one
+mistake never hides or causes another. `given` is the section as it stands in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from inspect import signature
+from math import ceil
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from retrainer.config.document import KeyPath
+from retrainer.config.metrics import METRICS, Task, metrics_of
+from retrainer.config.model import LabelSettings, ModelSettings, PredictionSettings
+from retrainer.config.quantities import format_duration
+from retrainer.config.suggest import did_you_mean
+from retrainer.config.training import JudgeSettings, TrainingSettings
+from retrainer.config.triggers import TriggerSettings
+from retrainer.domain.conditions import Condition
+
+
+@dataclass(frozen=True)
+class Clash:
+    """A setting that cannot work with another."""
+
+    path: KeyPath
+    message: str
+
+
+Rule = Callable[..., Iterator[Clash]]
+
+
+def clashes(given: Mapping[str, Any], settings: type[BaseModel], rules: tuple[Rule, ...]) -> Iterator[Clash]:
+    """What a section's rules find in those of its settings that are valid."""
+    valid = {**survivors(given, settings), "given": given}
+    for rule in rules:
+        wanted = signature(rule).parameters
+        if wanted.keys() <= valid.keys():
+            yield from rule(**{name: valid[name] for name in wanted})
+
+
+def survivors(given: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, Any]:
+    """The settings of a section that are valid, each by itself."""
+    found: dict[str, Any] = {}
+    for name, field in settings.model_fields.items():
+        if given.get(name) is not None:
+            with suppress(ValidationError):
+                kind: Any = Annotated[field.annotation, field]
+                found[name] = TypeAdapter(kind).validate_python(given[name])
+        elif not field.is_required():
+            found[name] = field.get_default(call_default_factory=True)
+    return found
+
+
+def _somehow_trained(observe: bool, training: TrainingSettings) -> Iterator[Clash]:
+    if not observe and (training.estimator, training.entrypoint, training.command) == (None, None, None):
+        yield Clash(("training",), "expected an estimator, an entrypoint or a command")
+
+
+def _classes_hold_positive(classes: tuple[str, ...] | None, positive: str | None) -> Iterator[Clash]:
+    if classes and positive is not None and positive not in classes:
+        yield Clash(("positive",), f'expected one of the classes {_listed(classes)}, got "{positive}"')
+
+
+def _classes_hold_absent(classes: tuple[str, ...] | None, labels: LabelSettings) -> Iterator[Clash]:
+    if classes and labels.absent and labels.absent.value not in classes:
+        message = f'expected one of the classes {_listed(classes)}, got "{labels.absent.value}"'
+        yield Clash(("labels", "absent", "value"), message)
+
+
+def _sides_differ(predictions: PredictionSettings, labels: LabelSettings) -> Iterator[Clash]:
+    if predictions.topic != labels.topic:
+        return
+    if not predictions.where or not labels.where or predictions.where == labels.where:
+        message = "expected another topic than that of predictions, or a different where on both"
+        yield Clash(("labels", "topic"), f'{message}, got "{labels.topic}"')
+
+
+def _delays_fit(labels: LabelSettings) -> Iterator[Clash]:
+    delays: dict[KeyPath, timedelta | None] = {("labels", "mature_after"): labels.mature_after}
+    if labels.absent:
+        delays["labels", "absent", "after"] = labels.absent.after
+    for path, delay in delays.items():
+        if delay is not None and delay > labels.max_delay:
+            most, got = format_duration(labels.max_delay), format_duration(delay)
+            yield Clash(path, f'expected at most labels.max_delay, which is {most}, got "{got}"')
+
+
+def _metrics_known(task: Task, metrics: tuple[str, ...]) -> Iterator[Clash]:
+    for index, metric in enumerate(metrics):
+        yield from _unknown_metric(task, metric, ("metrics", index))
+
+
+def _trigger_metrics_known(task: Task, triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
+    for name, trigger in triggers.items():
+        if trigger.metric is not None:
+            yield from _unknown_metric(task, trigger.metric, ("triggers", name, trigger.kind, "metric"))
+
+
+def _floor_metrics_known(task: Task, judge: JudgeSettings) -> Iterator[Clash]:
+    for metric in judge.floors:
+        yield from _unknown_metric(task, metric, ("judge", "floors", metric))
+
+
+def _scores_mapped(metrics: tuple[str, ...], predictions: PredictionSettings) -> Iterator[Clash]:
+    for index, metric in enumerate(metrics):
+        if metric in METRICS and METRICS[metric].needs_score and predictions.fields.score is None:
+            message = f'expected a metric that needs no score, as predictions.fields.score is null, got "{metric}"'
+            yield Clash(("metrics", index), message)
+
+
+def _lines_face_the_bad_side(triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
+    for name, trigger in triggers.items():
+        threshold = trigger.threshold
+        if threshold and threshold.metric in METRICS:
+            better = METRICS[threshold.metric].higher_is_better
+            right, wrong = ("below", "above") if better else ("above", "below")
+            if getattr(threshold, wrong) is not None:
+                kind = "a score" if better else "an error"
+                message = f"expected {right}, as {threshold.metric} is {kind}"
+                yield Clash(("triggers", name, "threshold", wrong), message)
+
+
+def _triggers_exist(retrain_when: Condition | None, given: Mapping[str, Any]) -> Iterator[Clash]:
+    known = given.get("triggers") or {}
+    for name in sorted(retrain_when.names - set(known) if retrain_when else ()):
+        message = f'expected names of triggers, got "{name}"{did_you_mean(name, known)}'
+        yield Clash(("retrain_when",), message)
+
+
+def _holdout_reaches_min_rows(training: TrainingSettings, judge: JudgeSettings) -> Iterator[Clash]:
+    rows, holdout = training.rows.count, Decimal(str(training.holdout))
+    if rows is not None and int(rows * holdout) < judge.min_rows:
+        message = (
+            f"expected at least {ceil(judge.min_rows / holdout)} rows, as {holdout} of them are held out"
+            f" and judge.min_rows is {judge.min_rows}, got {rows}"
+        )
+        yield Clash(("training", "rows"), message)
+
+
+def _change_is_noticed(training: TrainingSettings, triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
+    if training.rows.kind == "since_change" and triggers and all(one.change is None for one in triggers.values()):
+        yield Clash(("training", "rows"), "expected a change trigger among the triggers, got since_change without one")
+
+
+def _champions_are_apart(models: Mapping[str, ModelSettings]) -> Iterator[Clash]:
+    owners: dict[tuple[str, str], str] = {}
+    for name, model in models.items():
+        owner = owners.setdefault((model.registered_model, model.promotion.alias), name)
+        if owner != name:
+            message = f"expected another registered_model or promotion.alias than those of models.{owner}"
+            yield Clash(("models", name), message)
+
+
+def _unknown_metric(task: Task, metric: str, path: KeyPath) -> Iterator[Clash]:
+    known = metrics_of(task)
+    if metric not in known:
+        yield Clash(
+            path, f'expected a metric for {task} ({_listed(known)}), got "{metric}"{did_you_mean(metric, known)}'
+        )
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return ", ".join(words)
+
+
+MODEL_RULES: Final[tuple[Rule, ...]] = (
+    _somehow_trained,
+    _classes_hold_positive,
+    _classes_hold_absent,
+    _sides_differ,
+    _delays_fit,
+    _metrics_known,
+    _trigger_metrics_known,
+    _floor_metrics_known,
+    _scores_mapped,
+    _lines_face_the_bad_side,
+    _triggers_exist,
+    _holdout_reaches_min_rows,
+    _change_is_noticed,
+)
+SETTINGS_RULES: Final[tuple[Rule, ...]] = (_champions_are_apart,)

@@ -1,0 +1,183 @@
+"""The application whose model the service looks after: a process of its own that knows Kafka and MLflow only.
+
+It scores flights at take-off with the champion of that moment, sends the prediction, and sends the label when the
+flight lands. Event time runs faster than the clock. What it does it says in JSON lines on standard output.
+Run it with `python -m retrainer.demo.application --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+from kafka import KafkaProducer
+
+from retrainer.adapters.clock import SystemClock
+from retrainer.demo import flights
+from retrainer.demo.traffic import Answers, Event, Sky, in_order, label_events, prediction_events
+
+TICK: Final = 0.1
+"""Seconds between two looks at the sky; flights that took off in between are scored together."""
+
+_LOOK_FOR_CHAMPION_EVERY: Final = 0.5
+_REPORT_EVERY: Final = 3
+_POSITIVE: Final = "late"
+
+
+def say(event: str, **facts: object) -> None:
+    """One line of JSON."""
+    print(json.dumps({"event": event, **facts}, default=str), flush=True)
+
+
+class Loaded(NamedTuple):
+    """A version of the model, ready to answer."""
+
+    version: str
+    pipeline: Any
+
+    def answers(self, departed: pd.DataFrame) -> Answers:
+        """Its answers for the flights that just took off."""
+        shares = self.pipeline.predict_proba(flights.as_sent(departed))
+        classes = self.pipeline.classes_
+        positive = list(classes).index(_POSITIVE)
+        return Answers(self.version, classes[np.argmax(shares, axis=1)], shares[:, positive])
+
+
+class Champion:
+    """The model that holds the alias. It is looked up in the background; answers never wait for MLflow."""
+
+    def __init__(self, model: str, alias: str) -> None:
+        self._model = model
+        self._alias = alias
+        self.loaded = self._load(self._version())
+
+    def watch(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY) -> None:
+        """Pick up each new champion until stopped; while MLflow cannot answer, the old one stays."""
+        while not stopped.wait(every):
+            try:
+                self.refresh()
+            except Exception as error:  # noqa: BLE001 - whatever MLflow raises, flights go on taking off
+                say("application.champion_unknown", error=str(error))
+
+    def refresh(self) -> None:
+        """Load the champion if it is another version than the one in use."""
+        version = self._version()
+        if version != self.loaded.version:
+            self.loaded = self._load(version)
+
+    def _version(self) -> str:
+        return str(mlflow.MlflowClient().get_model_version_by_alias(self._model, self._alias).version)
+
+    def _load(self, version: str) -> Loaded:
+        return Loaded(version, mlflow.sklearn.load_model(f"models:/{self._model}/{version}"))
+
+
+class Application:
+    """Turns the passing of event time into events."""
+
+    def __init__(
+        self,
+        sky: Sky,
+        champion: Callable[[], Loaded],
+        send: Callable[[Event], None],
+        topics: tuple[str, str],
+        since: pd.Timestamp,
+    ) -> None:
+        self._sky = sky
+        self._champion = champion
+        self._send = send
+        self._topics = topics
+        self._version = ""
+        self.time = since
+        self.sent = Counter[str]()
+
+    def run_once(self, until: pd.Timestamp) -> None:
+        """Let event time pass up to a moment: score who took off, and send everything in the order it happened."""
+        predictions, labels = self._topics
+        departed = self._sky.departures(self.time, until)
+        landed = self._sky.arrivals(self.time, until)
+        scored = list(prediction_events(departed, self._scored(departed), predictions)) if len(departed) else []
+        for event in in_order(scored, label_events(landed, labels)):
+            self._send(event)
+            self.sent["predictions" if event.topic == predictions else "labels"] += 1
+            if event.repeated:
+                self._send(event)
+                self.sent["repeated"] += 1
+        self.time = until
+
+    def _scored(self, departed: pd.DataFrame) -> Answers:
+        champion = self._champion()
+        if champion.version != self._version:
+            self._version = champion.version
+            say("application.champion", version=champion.version, event_time=departed["takeoff"].iloc[0].isoformat())
+        return champion.answers(departed)
+
+
+def run(application: Application, flush: Callable[[], object], pace: float, until: pd.Timestamp) -> None:
+    """Event time passes at `pace` days a second until a moment is reached or a signal comes."""
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    clock, begin, ticks = SystemClock(), application.time, 0
+    started = clock.monotonic()
+    while application.time < until and not stopped.wait(TICK):
+        passed = pd.Timedelta(days=(clock.monotonic() - started) * pace)
+        application.run_once(min(begin + passed.floor("s"), until))
+        flush()
+        ticks += 1
+        if ticks % _REPORT_EVERY == 0:
+            say("application.progress", event_time=application.time.isoformat(), **application.sent)
+    say("application.stopped", event_time=application.time.isoformat(), **application.sent)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m retrainer.demo.application", description=__doc__)
+    parser.add_argument("--bootstrap-servers", required=True)
+    parser.add_argument("--predictions", default="predictions", help="the topic (default: %(default)s)")
+    parser.add_argument("--labels", default="labels", help="the topic (default: %(default)s)")
+    parser.add_argument("--tracking-uri", required=True, help="MLflow's")
+    parser.add_argument("--model", default="flights", help="in MLflow's registry (default: %(default)s)")
+    parser.add_argument("--alias", default="champion", help="(default: %(default)s)")
+    parser.add_argument("--from", dest="since", type=pd.Timestamp, required=True, help="the first event time")
+    parser.add_argument("--until", type=pd.Timestamp, default=flights.LAST_DAY, help="(default: %(default)s)")
+    parser.add_argument("--days-per-second", type=float, default=1.0, help="(default: %(default)s)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """What a user's application would do."""
+    arguments = _arguments()
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(arguments.tracking_uri)
+    champion = Champion(arguments.model, arguments.alias)
+    watching = threading.Event()
+    threading.Thread(target=champion.watch, args=(watching,), name="champion", daemon=True).start()
+    producer = KafkaProducer(bootstrap_servers=arguments.bootstrap_servers, acks="all", linger_ms=20)
+    application = Application(
+        Sky(flights.load(arguments.since, arguments.until)),
+        lambda: champion.loaded,
+        lambda event: producer.send(event.topic, key=event.key, value=event.value),
+        (arguments.predictions, arguments.labels),
+        arguments.since,
+    )
+    say("application.started", version=champion.loaded.version, event_time=arguments.since.isoformat())
+    run(application, producer.flush, arguments.days_per_second, arguments.until)
+    watching.set()
+    producer.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The demo's own processes: started, listened to, and ended without leaving anybody behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Final
+
+Entry = Mapping[str, Any]
+"""One line of JSON that a process wrote."""
+
+_KILLED_AFTER: Final = 12.0
+"""Seconds; the service promises to stop within ten."""
+
+# The shell asks the process to stop when its own standard input ends: when we close it, or when the kernel closes
+# what we leave behind, whatever killed us.
+_LIFELINE: Final = """
+exec 3<&0 </dev/null
+"$0" "$@" 3<&- &
+child=$!
+{ read _ <&3; kill -TERM $child; } 2>/dev/null &
+watcher=$!
+exec 3<&-
+wait $child
+code=$?
+kill $watcher 2>/dev/null
+exit $code
+"""
+
+
+class Child:
+    """A process whose output goes to a file, and whose lines of JSON are also told as they come."""
+
+    def __init__(
+        self, name: str, command: Sequence[str], folder: Path, log: Path, tell: Callable[[str, Entry], None]
+    ) -> None:
+        """Start it in `folder`; `tell` is called on a thread of this child."""
+        self.name = name
+        self.log = log
+        self._process = subprocess.Popen(  # noqa: S603 - our own programs
+            ["/bin/sh", "-c", _LIFELINE, *command],
+            cwd=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # Ctrl-C on the terminal is for us; we then ask in order
+        )
+        self._listener = threading.Thread(target=self._listen, args=(tell,), name=name, daemon=True)
+        self._listener.start()
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def wait(self) -> int:
+        """Its exit code, once all that it said has been told."""
+        code = self._process.wait()
+        self._listener.join()
+        return code
+
+    def ask_to_stop(self) -> None:
+        """Send it SIGTERM; fine if it has ended."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def stop(self) -> int:
+        """Ask it, wait, and kill it in the end; its exit code."""
+        self.ask_to_stop()
+        try:
+            self._process.wait(_KILLED_AFTER)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self.wait()
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of its output."""
+        return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-lines:])
+
+    def _listen(self, tell: Callable[[str, Entry], None]) -> None:
+        assert self._process.stdout is not None
+        with self.log.open("ab", buffering=0) as log:
+            for line in self._process.stdout:
+                log.write(line)
+                entry = parsed(line)
+                if entry is not None:
+                    tell(self.name, entry)
+
+
+def parsed(line: bytes | str) -> Entry | None:
+    """The JSON object with an `event` that a line holds; None for any other line."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and isinstance(entry.get("event"), str) else None
+
+
+def stop_all(children: Sequence[Child]) -> None:
+    """Ask all at once, then wait for each: later ones need not wait for earlier ones."""
+    for child in children:
+        child.ask_to_stop()
+    for child in children:
+        child.stop()
+
+
+def environment(threads: int = 1, **variables: str) -> None:
+    """What every child of this process inherits: one thread for sums, since there are several processes."""
+    os.environ.update({"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), **variables})

@@ -1,0 +1,165 @@
+"""Watching one champion: its outcomes, slot by slot, seen by metrics and triggers. Pure; live and replay share it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from retrainer.domain.metrics import Estimate, estimate
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.triggers.base import Level, QualityTrigger, Reading
+from retrainer.domain.values import Micros, Slot, slot_of
+from retrainer.domain.windows import CountWindow, History, TimeWindow, Window
+
+FORMAT: Final = 1
+DEFAULT_WINDOW: Final = CountWindow(outcomes=1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchPolicy:
+    """What is watched of a model: metrics to report, and triggers by name."""
+
+    metrics: tuple[str, ...] = ("accuracy",)
+    triggers: Mapping[str, QualityTrigger] = field(default_factory=dict)
+    positive: str | None = None
+
+    @property
+    def report_window(self) -> Window:
+        """The window of the metrics that are reported: the first trigger's."""
+        return next((trigger.window for trigger in self.triggers.values()), DEFAULT_WINDOW)
+
+    @property
+    def longest(self) -> Window:
+        """A window at least as long as every window in use."""
+        windows = [self.report_window, *(trigger.window for trigger in self.triggers.values())]
+        counts = [window for window in windows if isinstance(window, CountWindow)]
+        spans = [window for window in windows if isinstance(window, TimeWindow)]
+        if counts and spans:  # neither bounds the other: remember as much as both could need
+            return TimeWindow(span=2**62)
+        return max(counts, key=lambda w: w.outcomes) if counts else max(spans, key=lambda w: w.span)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """What the controller remembers of a model between rounds; stored with each round's decisions.
+
+    Attributes:
+        champion: the version whose outcomes are watched; `since` when in event time.
+        evaluated_until: slots before this one have been looked at.
+        seen: the champion's outcomes so far.
+        total: outcomes of every version so far.
+        triggers: each quality trigger's own state.
+        readings: what each trigger said last.
+        latched: schedules that have fired and wait for a job.
+        fired_at: each schedule's last fire, in wall time.
+    """
+
+    champion: str | None = None
+    known: bool = False
+    since: Micros | None = None
+    evaluated_until: Slot | None = None
+    seen: int = 0
+    total: int = 0
+    triggers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    metric_window: str = ""
+    beat: int = 0
+    latched: Mapping[str, Reading] = field(default_factory=dict)
+    fired_at: Mapping[str, Micros] = field(default_factory=dict)
+    paused: str | None = None
+    """Why a person paused deciding; None while it goes on."""
+    last_decision: str = ""
+    format: int = FORMAT
+
+    def for_champion(self, champion: str | None, since: Micros | None) -> Memory:
+        """The memory of a newly known champion: the watch starts anew."""
+        return replace(
+            self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricUpdated:
+    """A metric was computed over its window."""
+
+    estimate: Estimate
+    version: str | None
+    slot_end: Micros
+    window: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerChanged:
+    """A trigger says something else than before, or fires on new evidence."""
+
+    name: str
+    kind: str
+    reading: Reading
+
+
+Fact = MetricUpdated | TriggerChanged
+
+
+class Watch:
+    """One champion's history and what the triggers say about it."""
+
+    def __init__(self, policy: WatchPolicy, memory: Memory) -> None:
+        self.policy = policy
+        self.memory = memory
+        self.history = History(policy.longest, seen=memory.seen)
+
+    def is_champions(self, key: TallyKey) -> bool:
+        """Whether a tally belongs to the champion; unversioned outcomes do from its promotion on."""
+        if key.slice != WHOLE:
+            return False
+        if self.memory.champion is None or key.version == self.memory.champion:
+            return True
+        return not key.version and (self.memory.since is None or key.slot >= slot_of(self.memory.since))
+
+    def remember(self, slot: Slot, cells: Counter[tuple[str, str]], *, counted: bool) -> None:
+        """Put a slot that was evaluated before back into the history."""
+        if cells.total() or cells:
+            self.history.add(slot, cells, remembered=counted)
+            self.memory = replace(self.memory, seen=self.history.seen)
+
+    def close(self, slot: Slot, cells: Counter[tuple[str, str]]) -> Sequence[Fact]:
+        """Look at a newly closed slot that holds outcomes of the champion."""
+        self.history.add(slot, cells)
+        self.memory = replace(self.memory, seen=self.history.seen)
+        return [*self._update_metrics(), *self._ask_triggers()]
+
+    def _update_metrics(self) -> Sequence[MetricUpdated]:
+        window = self.policy.report_window
+        beat = self.history.beat(window)
+        view = self.history.view(window) if beat != self.memory.beat else None
+        self.memory = replace(self.memory, beat=beat)
+        if view is None:
+            return []
+        found = {name: estimate(name, view.cells, self.policy.positive) for name in self.policy.metrics}
+        known = {name: one for name, one in found.items() if one is not None}
+        self.memory = replace(self.memory, metrics=known, metric_window=str(window))
+        return [
+            MetricUpdated(estimate=one, version=self.memory.champion, slot_end=view.end, window=str(window))
+            for one in known.values()
+        ]
+
+    def _ask_triggers(self) -> Sequence[TriggerChanged]:
+        states, readings, changed = dict(self.memory.triggers), dict(self.memory.readings), []
+        for name, trigger in self.policy.triggers.items():
+            before = readings.get(name, Reading())
+            states[name], reading = trigger.evaluate(states.get(name, {}), self.history)
+            readings[name] = reading
+            if reading.level is not before.level:
+                changed.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))
+        self.memory = replace(self.memory, triggers=states, readings=readings)
+        return changed
+
+
+def level_of(memory: Memory, name: str) -> Level:
+    """What a trigger said last, schedules included."""
+    if name in memory.latched:
+        return Level.FIRED
+    return memory.readings.get(name, Reading()).level

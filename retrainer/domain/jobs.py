@@ -1,0 +1,95 @@
+"""One retraining, from queued to promoted, rejected or failed. A job is a durable fact: each step is stored before the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from retrainer.domain.decisions import Decision, PastJob
+from retrainer.domain.training import TrainingResult
+from retrainer.domain.values import Micros
+
+
+class JobState(StrEnum):
+    """Where a job stands; a restart goes on from there."""
+
+    QUEUED = "queued"
+    TRAINING = "training"
+    TRAINED = "trained"
+    RECORDED = "recorded"
+    REGISTERED = "registered"
+    PROMOTED = "promoted"
+    ACCEPTED = "accepted"
+    """Registered without moving the alias (`promotion.mode: register`)."""
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+ENDED: Final = frozenset({JobState.PROMOTED, JobState.ACCEPTED, JobState.REJECTED, JobState.FAILED})
+MAX_ATTEMPTS: Final = 3
+"""How often a training may be started that ends without a result (a crash, not a stop) before its job has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One retraining. `result` is what the training process answered, once it has."""
+
+    job_id: str
+    decision_id: str
+    model: str
+    triggers: tuple[str, ...]
+    reason: str
+    decided_at: Micros
+    """Event time: the end of the slot that decided it."""
+    known_by: Micros
+    """Only outcomes known by this event time are trained on."""
+    champion: str | None
+    judgement: int
+    created_at: Micros
+    """Wall time."""
+    state: JobState = JobState.QUEUED
+    attempts: int = 0
+    dataset_digest: str = ""
+    result: TrainingResult | None = None
+    run_id: str = ""
+    version: str = ""
+    error: str = ""
+    ended_at: Micros | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def past(self) -> PastJob:
+        return PastJob(job_id=self.job_id, decided_at=self.decided_at, ended_wall=self.ended_at)
+
+    def with_state(self, state: JobState, **changes: object) -> Job:
+        """The same job one step on."""
+        return replace(self, state=state, **changes)  # type: ignore[arg-type]  # the names are this class's own
+
+    def end(self, state: JobState, now: Micros, error: str = "") -> Job:
+        """The job at its end."""
+        return replace(self, state=state, ended_at=now, error=error or self.error)
+
+
+def job_for(decision: Decision, judgement: int) -> Job:
+    """The job that a decision to retrain launches; its id follows from the decision's, so it is launched once."""
+    return Job(
+        job_id=job_id_of(decision),
+        decision_id=decision.decision_id,
+        model=decision.model,
+        triggers=decision.triggers,
+        reason=decision.message if decision.request is None else str(decision.evidence.get("request", "")),
+        decided_at=decision.slot_end,
+        known_by=decision.slot_end,
+        champion=decision.champion,
+        judgement=judgement,
+        created_at=decision.decided_at,
+    )
+
+
+def job_id_of(decision: Decision) -> str:
+    """A name that fits folders, tags and log lines."""
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in decision.decision_id)

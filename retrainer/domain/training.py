@@ -1,0 +1,109 @@
+"""What the controller asks of a training process, and what it answers: the contents of spec.json and result.json.
+
+Both are plain facts that survive a round trip through JSON. `format` is raised when their meaning changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from retrainer.domain.values import Micros
+from retrainer.domain.verdicts import JudgePolicy, Verdict
+
+FORMAT: Final = 1
+
+SPEC_FILE: Final = "spec.json"
+RESULT_FILE: Final = "result.json"
+DATASET_FILE: Final = "dataset.parquet"
+CHAMPION_FOLDER: Final = "champion"
+MODEL_FOLDER: Final = "model"
+REPORT_FOLDER: Final = "report"
+LOG_FILE: Final = "training.log"
+
+
+class Column(StrEnum):
+    """The columns of a dataset that are not features. Every other column is a feature, by its own name."""
+
+    ID = "$id"
+    PREDICTED_AT = "$predicted_at"
+    KNOWN_AT = "$known_at"
+    LABEL = "$label"
+    PREDICTION = "$prediction"
+    VERSION = "$version"
+
+
+RowsKind = Literal["last", "all", "auto", "since_change"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsPolicy:
+    """Which outcomes a candidate learns from: the newest `count`, those of the newest `span`, all, or a contest."""
+
+    kind: RowsKind = "auto"
+    count: int | None = None
+    span: Micros | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a candidate is made: the estimator, its parameters and the rows it learns from."""
+
+    estimator: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    rows: RowsPolicy = RowsPolicy()
+    holdout: float = 0.25
+    refit: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """One order to a training process. Paths are relative to the job's folder."""
+
+    job_id: str
+    model: str
+    task: Literal["classification", "regression"]
+    metrics: tuple[str, ...]
+    positive: str | None
+    recipe: Recipe
+    judge: JudgePolicy
+    judgement: int
+    """The how-manieth judgement against this champion this is, from 1: the error rate is shared among them."""
+    champion_version: str | None
+    dataset_digest: str
+    cpus: int = 1
+    format: int = FORMAT
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowRange:
+    """A part of the dataset in time order."""
+
+    rows: int
+    first: Micros
+    last: Micros
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResult:
+    """What a training process found. A process that failed says why in `error` and has no verdict."""
+
+    job_id: str
+    verdict: Verdict | None
+    error: str | None = None
+    candidate: Mapping[str, float] = field(default_factory=dict)
+    """The candidate's metrics on the holdout."""
+    champion: Mapping[str, float] = field(default_factory=dict)
+    """The champion's metrics on the same rows; empty without a champion."""
+    champion_by: Literal["model", "events", "none"] = "none"
+    """Where the champion's side came from: the loaded model, its live predictions, or there is none."""
+    trained_on: RowRange | None = None
+    held_out: RowRange | None = None
+    refitted_on: RowRange | None = None
+    rows_chosen: str = ""
+    """The recipe for rows that was used, in words, e.g. `last 8000` as the winner of `auto`."""
+    seconds: float = 0.0
+    format: int = FORMAT

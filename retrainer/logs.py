@@ -1,0 +1,111 @@
+"""Structured logs: one JSON object a line on standard error, with a stable dotted event name and facts beside it.
+
+`EVENTS` names every event there is. `docs/log-events.md` is generated from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, Literal, TextIO
+
+import structlog
+
+EVENTS: Final[Mapping[str, str]] = MappingProxyType({
+    # The service
+    "service.started": "A role is ready to work: `role`, `pid`, and the models or topics that it serves.",
+    "service.stopping": "A stop was asked for: `role`, `signal`.",
+    "service.stopped": "A role has ended in order: `role`.",
+    "service.crashed": "A role ended by an error nobody expected: `role`, `error`, with the traceback.",
+    "service.refused": "A role refuses to go on, and why: `role`, `reason`. A person has to decide.",
+    "role.restarted": "The supervisor starts a role again that has ended: `role`, `exit_code`, `in_seconds`.",
+    "role.killed": "A role did not end in time after a stop and was killed: `role`.",
+    "dependency.lost": "Something outside cannot be reached: `dependency`, `error`. It is tried again and again.",
+    "dependency.recovered": "It can be reached again: `dependency`, `after_seconds`.",
+    "library.logged": "A warning of a library: `logger`, `message`.",
+    # Ingest
+    "shard.assigned": "The worker owns these partitions now: `positions`, `epoch`, `replayed` segments.",
+    "shard.revoked": "Another worker owns them; what was not committed is dropped: `reason`.",
+    "partitions.added": "A topic has grown: `partitions`. Keys may have moved to other partitions.",
+    "flush.committed": "One commit: `records`, `quarantined`, `positions`, `seconds`; and per model `watermarks`.",
+    "event.quarantined": "A record could not be used: `topic`, `partition`, `offset`, `reason`. Its bytes are kept.",
+    "offsets.gap": "A position lies outside what its partition holds; the service refuses to skip: `positions`.",
+    "segments.swept": "Files that an interrupted write left behind were removed: `names`.",
+    "model.backfilled": "A new or changed model was computed from the stored segments: `model`, `segments`.",
+    # Deciding
+    "metric.updated": "A metric over its window: `model`, `version`, `metric`, `value`, `low`, `high`, `n`, `slot_end`.",
+    "trigger.warned": "A trigger is close to firing: `model`, `trigger`, `kind` and its evidence.",
+    "trigger.fired": "A trigger has fired: `model`, `trigger`, `kind` and its evidence.",
+    "trigger.cleared": "A trigger that warned or fired is quiet again: `model`, `trigger`, `kind`.",
+    "retrain.decided": "A retraining is launched: `model`, `decision_id`, `job_id`, `triggers`, `reason`, `evidence`.",
+    "retrain.held": "A retraining is asked for but held back: `model`, `decision_id`, `triggers`, `reason`, `message`.",
+    "model.paused": "A person stopped deciding for a model: `model`, `reason`.",
+    "model.resumed": "A person let deciding go on: `model`, `reason`.",
+    # Jobs
+    "job.queued": "A job waits for its turn: `model`, `job_id`, `decision_id`.",
+    "job.started": "Training begins: `model`, `job_id`, `rows`, `dataset`, `first`, `last`, `champion`.",
+    "job.trained": "The training process has answered: `model`, `job_id`, `seconds`, `rows_chosen`.",
+    "job.failed": "A job ended without a verdict: `model`, `job_id`, `error`.",
+    "job.requeued": "A job ended by a stop or a crash goes back to the queue: `model`, `job_id`, `why`.",
+    "candidate.judged": "The verdict: `model`, `job_id`, `accepted`, `reason`, `candidate`, `champion`, `gates`.",
+    "candidate.rejected": "The candidate is not taken: `model`, `job_id`, `reason`.",
+    "candidate.registered": "A new version in the registry: `model`, `job_id`, `version`, `run_id`.",
+    "champion.unavailable": "The champion's model cannot be had; its live predictions stand for it: `version`, `error`.",
+    "model.promoted": "The alias names the new version: `model`, `job_id`, `version`, `previous`, `alias`, `effective_from`.",
+    "alias.adopted": "A person moved the alias; the service follows: `model`, `alias`, `version`, `previous`.",
+    "alias.repaired": "A promotion that was interrupted is finished or undone: `model`, `version`, `act`.",
+})  # fmt: skip
+"""Every log event with its meaning and facts."""
+
+Level = Literal["debug", "info", "warning", "error"]
+Logger = structlog.typing.FilteringBoundLogger
+
+
+def configure(renderer: Literal["json", "console"], level: Level, stream: TextIO | None = None) -> None:
+    """Set up logging for this process, once, at its start. Other libraries' warnings join as `library.logged`."""
+    render: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        if renderer == "console"
+        else structlog.processors.JSONRenderer(default=str)
+    )
+    exceptions = [] if renderer == "console" else [structlog.processors.format_exc_info]
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *exceptions,
+    ]
+    structlog.configure(
+        processors=[*shared, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    _join_libraries(shared, render, stream or sys.stderr)
+
+
+def _join_libraries(shared: list[Any], render: Any, stream: TextIO) -> None:
+    """Warnings of kafka, mlflow and others become lines of the same form, so that every line is one JSON object."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_library_event, render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _as_library_event(_: object, __: str, entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "event": "library.logged", "message": str(entry.get("event", ""))}
+
+
+def logger(**facts: object) -> Logger:
+    """A logger with facts bound to every entry."""
+    bound: Logger = structlog.get_logger(**facts)
+    return bound

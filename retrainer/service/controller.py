@@ -1,0 +1,226 @@
+"""The controller: reads tallies, evaluates triggers, launches and follows jobs. Knows nothing of Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from threading import Event, Thread
+
+from retrainer.domain.decisions import Outcome
+from retrainer.domain.evaluation import Fact, MetricUpdated
+from retrainer.domain.jobs import Job
+from retrainer.domain.triggers.base import Level
+from retrainer.domain.values import Micros, iso
+from retrainer.errors import RetrainerError
+from retrainer.logs import Logger
+from retrainer.ports import Clock, Registry, Stopped
+from retrainer.service.deciding import Decider, Round
+from retrainer.service.dependency import Dependency
+from retrainer.service.jobs import JobParts, JobRun
+from retrainer.service.policy import ModelPolicy
+from retrainer.service.promotion import Promotions
+from retrainer.stores import DecisionState, Lease, Request
+
+_TICK_SECONDS = 0.2
+_RECONCILE_SECONDS = 5.0
+_LEVELS = {Level.FIRED: "trigger.fired", Level.WARNED: "trigger.warned", Level.QUIET: "trigger.cleared"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControllerParts:
+    """The worlds that a controller works with. The lease of `jobs` is filled in once it is claimed."""
+
+    state: DecisionState
+    registry: Registry
+    jobs: JobParts
+    clock: Clock
+    logger: Logger
+
+
+class Controller:
+    """`run` is a loop over `run_once`. Only jobs and the comparison of aliases run in threads of their own."""
+
+    def __init__(self, models: Sequence[ModelPolicy], parts: ControllerParts, owner: str, jobs_at_once: int) -> None:
+        self.models = {model.name: model for model in models}
+        self.parts = parts
+        self.owner = owner
+        self.jobs_at_once = jobs_at_once
+        self.watermarks: dict[str, Micros | None] = {}
+        self._store = Dependency("database", parts.logger, parts.clock)
+        self._lease: Lease | None = None
+        self._promotions: dict[str, Promotions] = {}
+        self._deciders: dict[str, Decider] = {}
+        self._running: dict[str, _RunningJob] = {}
+        self._stopping = Event()
+        self._watcher: Thread | None = None
+        self._prepared = False
+        self._mlflow = Dependency("mlflow", parts.logger, parts.clock)
+
+    def run(self, stop: Stopped) -> None:
+        """Work until told to stop."""
+        while not stop.is_set():
+            self.run_once()
+            stop.wait(_TICK_SECONDS)
+        self.stop()
+
+    def run_once(self) -> None:
+        """One round over every model."""
+        if not self._store.due:
+            return
+        with self._store.guarded():
+            if self._lease is None:
+                self._begin()
+            progress = self.parts.state.model_progress()
+            requests = self.parts.state.requests()
+            self._collect_jobs()
+            for name in self.models:
+                held = progress[name].progress if name in progress else None
+                self.watermarks[name] = held.watermark if held else None
+                mine = [request for request in requests if request.model == name]
+                self._decide(name, held.first_open if held else None, mine)
+            self._start_jobs()
+
+    def stop(self) -> None:
+        """Kill training processes (their jobs go back to the queue) and wait for the threads."""
+        self._stopping.set()
+        for running in self._running.values():
+            running.thread.join(timeout=6)
+        if self._watcher is not None:
+            self._watcher.join(timeout=1)
+
+    def compare_aliases(self) -> None:
+        """Compare every model's ledger with the registry once."""
+        mlflow = self._mlflow
+        if not self._prepared and mlflow.due:
+            with mlflow.guarded():
+                self.parts.registry.prepare()
+                self._prepared = True
+        if not self._prepared:
+            return
+        for name, promotions in self._promotions.items():
+            if not mlflow.due or self._stopping.is_set():
+                return
+            with mlflow.guarded():
+                promotions.reconcile(self.watermarks.get(name))
+
+    def _begin(self) -> None:
+        self._lease = self.parts.state.claim("controller", self.owner, self.parts.clock.now())
+        for name, model in self.models.items():
+            self._promotions[name] = Promotions(
+                policy=model,
+                registry=self.parts.registry,
+                state=self.parts.state,
+                lease=self._lease,
+                clock=self.parts.clock,
+                log=self.parts.logger,
+            )
+        self._watcher = Thread(target=self._watch_aliases, name="aliases", daemon=True)
+        self._watcher.start()
+
+    def _watch_aliases(self) -> None:
+        while not self._stopping.is_set():
+            self.compare_aliases()
+            self._stopping.wait(_RECONCILE_SECONDS if self._mlflow.lost_at is None else 0.5)
+
+    def _decide(self, name: str, first_open: int | None, requests: Sequence[Request]) -> None:
+        reign = self._promotions[name].reign
+        if reign is None or self._lease is None:
+            return  # who the champion is has never been known yet: nothing can be said of it
+        decider = self._deciders.get(name) or Decider(self.models[name], self.parts.state, self._lease)
+        self._deciders.pop(name, None)  # put back only when the round was stored
+        done = decider.run_round(reign, first_open, requests, self.parts.clock.now())
+        self._deciders[name] = decider
+        self._tell(name, done)
+
+    def _tell(self, name: str, done: Round) -> None:
+        log = self.parts.logger.bind(model=name)
+        for fact in done.facts:
+            _tell_fact(log, fact)
+        for request in done.answered:
+            if request.kind != "retrain":
+                log.info("model.paused" if request.kind == "pause" else "model.resumed", reason=request.reason)
+        for decision in done.decisions:
+            job = next((job for job in done.jobs if job.decision_id == decision.decision_id), None)
+            facts = {
+                "decision_id": decision.decision_id,
+                "slot_end": iso(decision.slot_end),
+                "triggers": list(decision.triggers),
+                "reason": decision.reason,
+                "message": decision.message,
+                "champion": decision.champion,
+                "evidence": dict(decision.evidence),
+            }
+            if decision.outcome is Outcome.RETRAIN:
+                log.info("retrain.decided", **facts, job_id=job.job_id if job else None)
+            else:
+                log.info("retrain.held", **facts)
+        for job in done.jobs:
+            log.info("job.queued", job_id=job.job_id, decision_id=job.decision_id)
+
+    def _start_jobs(self) -> None:
+        if self._lease is None or self._stopping.is_set():
+            return
+        for job in self.parts.state.jobs(unfinished=True):
+            if len(self._running) >= self.jobs_at_once:
+                return
+            if job.job_id not in self._running and job.model in self.models:
+                self._start(job, self._lease)
+
+    def _start(self, job: Job, lease: Lease) -> None:
+        run = JobRun(
+            job,
+            self.models[job.model],
+            self._promotions[job.model],
+            replace(self.parts.jobs, lease=lease),
+            lambda: self.watermarks.get(job.model),
+        )
+        running = _RunningJob(run, self.parts.logger, self._stopping)
+        self._running[job.job_id] = running
+        running.thread.start()
+
+    def _collect_jobs(self) -> None:
+        for job_id, running in list(self._running.items()):
+            if running.run.job.model in self._deciders:
+                self._deciders[running.run.job.model].job_changed(running.run.job)
+            if not running.thread.is_alive():
+                del self._running[job_id]
+                if running.crashed is not None:
+                    raise running.crashed
+
+
+class _RunningJob:
+    """A job and its thread."""
+
+    def __init__(self, run: JobRun, log: Logger, stop: Event) -> None:
+        self.run = run
+        self.crashed: Exception | None = None
+        self._log = log
+        self._stop = stop
+        self.thread = Thread(target=self._target, name=run.job.job_id, daemon=True)
+
+    def _target(self) -> None:
+        try:
+            self.run.run(self._stop)
+        except RetrainerError as error:
+            self.crashed = error
+        except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
+            self.crashed = error
+
+
+def _tell_fact(log: Logger, fact: Fact) -> None:
+    if isinstance(fact, MetricUpdated):
+        found = fact.estimate
+        log.info(
+            "metric.updated",
+            version=fact.version,
+            metric=found.metric,
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            n=found.n,
+            window=fact.window,
+            slot_end=iso(fact.slot_end),
+        )
+    else:
+        event = _LEVELS[fact.reading.level]
+        log.info(event, trigger=fact.name, kind=fact.kind, **fact.reading.evidence)

@@ -1,0 +1,55 @@
+"""Something outside that may be away: says so once, keeps trying, says when it is back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from retrainer.errors import Unreachable
+from retrainer.logs import Logger
+from retrainer.ports import Clock
+
+_FIRST_WAIT = 0.5
+_LONGEST_WAIT = 15.0
+
+
+@dataclass
+class Dependency:
+    """One thing outside. Use `with dependency.guarded():` around each attempt; it swallows `Unreachable`."""
+
+    name: str
+    log: Logger
+    clock: Clock
+    lost_at: float | None = None
+    _wait: float = field(default=_FIRST_WAIT)
+    _retry_at: float = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether the next attempt may be made; waits grow while it stays away."""
+        return self.lost_at is None or self.clock.monotonic() >= self._retry_at
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """One attempt: without an error it is there, with `Unreachable` it is away."""
+        try:
+            yield
+        except Unreachable as error:
+            self._lost(error)
+        else:
+            self._found()
+
+    def _lost(self, error: Unreachable) -> None:
+        now = self.clock.monotonic()
+        if self.lost_at is None:
+            self.lost_at = now
+            self.log.error("dependency.lost", dependency=self.name, error=str(error))
+        self._retry_at = now + self._wait
+        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+
+    def _found(self) -> None:
+        if self.lost_at is not None:
+            away = self.clock.monotonic() - self.lost_at
+            self.log.info("dependency.recovered", dependency=self.name, after_seconds=round(away, 3))
+        self.lost_at, self._wait = None, _FIRST_WAIT

@@ -1,0 +1,169 @@
+"""What people ask: how the models stand, and why they were or were not retrained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from retrainer.domain.evaluation import Memory, level_of
+from retrainer.domain.events import Partition, Side
+from retrainer.domain.jobs import Job
+from retrainer.domain.join import Status
+from retrainer.domain.ledger import reign
+from retrainer.domain.metrics import correct, size
+from retrainer.domain.tallies import WHOLE, by_slot
+from retrainer.domain.values import Micros, iso, micros, moment
+from retrainer.service.policy import ModelPolicy
+from retrainer.stores import DecisionState, IngestView, StatusState
+
+STATUSES: Mapping[Side, Sequence[str]] = {
+    Side.PREDICTIONS: (
+        "consumed", "filtered", "quarantined", "duplicate", "late", "pending", "joined", "implied", "unlabelled",
+    ),
+    Side.LABELS: (
+        "consumed", "filtered", "quarantined", "waiting", "applied", "superseded", "retracting", "late", "orphaned",
+    ),
+}  # fmt: skip
+
+
+class ReadableState(DecisionState, StatusState, Protocol):
+    """The manifest as a reader sees it."""
+
+
+def status(policy: ModelPolicy, state: ReadableState, now: Micros) -> dict[str, Any]:
+    """One model's status, as `status --json` prints it."""
+    stored = state.memory(policy.name)
+    memory = msgspec.json.decode(stored, type=Memory) if stored else Memory()
+    view = state.ingest_view()
+    progress = state.model_progress().get(policy.name)
+    watermark = progress.progress.watermark if progress else None
+    held = reign(state.ledger(policy.name))
+    running = next(iter(state.jobs(policy.name, unfinished=True)), None)
+    counts = _counts(view.counts.get(policy.name, {}))
+    mine = {at for at in view.positions if at.topic in policy.ingest.topics}
+    return {
+        "champion": {
+            "version": held.version if held else None,
+            "since": iso(held.written_at) if held and held.written_at is not None else None,
+            "alias": policy.promotion.alias,
+        },
+        "counts": counts,
+        "outcomes": _outcomes(policy.name, state),
+        "positions": {str(at): view.positions[at].position for at in sorted(mine)},
+        "metrics": _metrics(memory),
+        "coverage": _coverage(counts["predictions"]),
+        "watermark": iso(watermark) if watermark is not None else None,
+        "lag": _lag(view, mine),
+        "triggers": _triggers(policy, memory),
+        "job": _job(running) if running else None,
+        "paused": memory.paused is not None,
+        "next_schedule": _next_schedule(policy, memory, now),
+    }
+
+
+def _counts(stored: Mapping[Status, int]) -> dict[str, dict[str, int]]:
+    return {side.value: {name: stored.get((side, name), 0) for name in names} for side, names in STATUSES.items()}
+
+
+def _outcomes(model: str, state: ReadableState) -> dict[str, int]:
+    """Over everything ever joined, open slots included."""
+    tallies = [(key, n) for key, n in state.tallies(model, None, 2**62) if key.slice == WHOLE]
+    slots = by_slot(tallies).values()
+    return {"n": sum(size(cells) for cells in slots), "correct": sum(correct(cells) for cells in slots)}
+
+
+def _metrics(memory: Memory) -> dict[str, Any]:
+    return {
+        name: {
+            "value": found.value,
+            "n": found.n,
+            "low": found.low,
+            "high": found.high,
+            "window": memory.metric_window,
+        }
+        for name, found in memory.metrics.items()
+    }
+
+
+def _coverage(predictions: Mapping[str, int]) -> float | None:
+    """The share of the usable predictions that have their label by now."""
+    joined = predictions["joined"]
+    usable = joined + predictions["pending"] + predictions["unlabelled"]
+    return joined / usable if usable else None
+
+
+def _lag(view: IngestView, mine: set[Partition]) -> int:
+    return sum(max(0, view.ends[at] - view.positions[at].position) for at in mine if at in view.ends)
+
+
+def _triggers(policy: ModelPolicy, memory: Memory) -> dict[str, Any]:
+    kinds = {name: trigger.kind for name, trigger in policy.watch.triggers.items()}
+    kinds |= dict.fromkeys(policy.schedules, "schedule")
+    readings = {**memory.readings, **memory.latched}
+    return {
+        name: {
+            "kind": kind,
+            "state": level_of(memory, name).value,
+            "evidence": dict(readings[name].evidence) if name in readings else {},
+        }
+        for name, kind in kinds.items()
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.job_id,
+        "state": job.state.value,
+        "decision_id": job.decision_id,
+        "triggers": list(job.triggers),
+        "created_at": iso(job.created_at),
+        "attempts": job.attempts,
+    }
+
+
+def _next_schedule(policy: ModelPolicy, memory: Memory, now: Micros) -> str | None:
+    upcoming = [
+        due
+        for name, timetable in policy.schedules.items()
+        if (due := timetable.next_after(moment(memory.fired_at.get(name, now)))) is not None
+    ]
+    return iso(micros(min(upcoming))) if upcoming else None
+
+
+def explanation(policy: ModelPolicy, state: ReadableState, last: int) -> list[dict[str, Any]]:
+    """The newest decisions with everything that followed from them, oldest first."""
+    jobs = {job.decision_id: job for job in state.jobs(policy.name)}
+    return [
+        {
+            "decision_id": decision.decision_id,
+            "slot_end": iso(decision.slot_end),
+            "decided_at": iso(decision.decided_at),
+            "outcome": decision.outcome.value,
+            "triggers": list(decision.triggers),
+            "reason": decision.reason,
+            "message": decision.message,
+            "champion": decision.champion,
+            "evidence": dict(decision.evidence),
+            "job": _ended_job(jobs[decision.decision_id]) if decision.decision_id in jobs else None,
+        }
+        for decision in state.decisions(policy.name, last)
+    ]
+
+
+def _ended_job(job: Job) -> dict[str, Any]:
+    result = job.result
+    verdict = result.verdict if result else None
+    return {
+        **_job(job),
+        "dataset": job.dataset_digest,
+        "run_id": job.run_id,
+        "version": job.version or None,
+        "error": job.error or None,
+        "accepted": verdict.accepted if verdict else None,
+        "verdict": verdict.reason if verdict else None,
+        "gates": msgspec.to_builtins(verdict.gates) if verdict else [],
+        "candidate": dict(result.candidate) if result else {},
+        "champion_metrics": dict(result.champion) if result else {},
+    }

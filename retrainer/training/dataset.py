@@ -1,0 +1,106 @@
+"""The rows of a job: read from dataset.parquet, checked against the order, in time order, and split by time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from retrainer.domain.training import Column, RowRange
+from retrainer.training.order import CannotTrain
+
+Texts = npt.NDArray[np.str_]
+Times = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled examples in time order: one frame, the columns of `Column` beside the features."""
+
+    frame: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """Every other column, as it came: (rows, features)."""
+        return self.frame.drop(columns=[column for column in Column if column in self.frame])
+
+    @cached_property
+    def labels(self) -> Texts:
+        """Canonical classes: (rows,)."""
+        return self.frame[Column.LABEL].to_numpy(dtype=np.str_)
+
+    @property
+    def predicted_at(self) -> Times:
+        return self.frame[Column.PREDICTED_AT].to_numpy(dtype=np.int64)
+
+    @property
+    def known_at(self) -> Times:
+        return self.frame[Column.KNOWN_AT].to_numpy(dtype=np.int64)
+
+    def since(self, first: int) -> Rows:
+        """The rows from a position on."""
+        return Rows(self.frame.iloc[first:])
+
+    def before(self, end: int) -> Rows:
+        """The rows up to a position, which is left out."""
+        return Rows(self.frame.iloc[:end])
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
+        return Rows(self.frame[keep])
+
+    def split(self, share: float) -> tuple[Rows, Rows]:
+        """The older rows, and the newest share of them."""
+        end = len(self) - round(len(self) * share)
+        return self.before(end), self.since(end)
+
+    @property
+    def range(self) -> RowRange | None:
+        """How many, from when to when; None without any."""
+        if not len(self):
+            return None
+        times = self.predicted_at
+        return RowRange(rows=len(self), first=int(times[0]), last=int(times[-1]))
+
+
+def read_rows(path: Path, digest: str) -> Rows:
+    """The rows of a dataset, by time of prediction, then id.
+
+    Raises:
+        CannotTrain: the file cannot be read, is not the one that was ordered, or lacks a column or a label.
+    """
+    try:
+        content = path.read_bytes()
+        found = hashlib.sha256(content).hexdigest()
+        if found != digest:
+            raise CannotTrain(f"{path.name} is not the dataset that was ordered: sha256 {found}, expected {digest}")
+        table = pq.read_table(pa.BufferReader(content))
+    except (OSError, pa.ArrowException) as error:
+        raise CannotTrain(f"cannot read {path.name}: {error}") from error
+    _check(path.name, table)
+    order = [(Column.PREDICTED_AT.value, "ascending"), (Column.ID.value, "ascending")]
+    return Rows(_plain(table.sort_by(order)).to_pandas())
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Without dictionaries: a category is its text."""
+    types = [field.type.value_type if pa.types.is_dictionary(field.type) else field.type for field in table.schema]
+    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))
+
+
+def _check(name: str, table: pa.Table) -> None:
+    missing = [column.value for column in Column if column.value not in table.column_names]
+    if missing:
+        raise CannotTrain(f"{name} lacks {', '.join(missing)}")
+    for column in (Column.PREDICTED_AT, Column.KNOWN_AT, Column.LABEL):
+        if nulls := table[column.value].null_count:
+            raise CannotTrain(f"{nulls} rows of {name} have no {column.value}")

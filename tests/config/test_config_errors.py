@@ -1,0 +1,167 @@
+"""What a user is told: which line and key, and what was expected; everything in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrainer.config.load import load
+from retrainer.errors import ConfigError
+
+BASE = """\
+kafka: {bootstrap_servers: "localhost:9092"}
+defaults:
+  task: classification
+  predictions: {topic: predictions}
+  labels: {topic: labels}
+  training: {estimator: sklearn.linear_model.LogisticRegression}
+models:
+  flights:
+"""
+
+Problems = Callable[..., list[str]]
+
+
+@pytest.fixture
+def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problems:
+    """What is wrong with a file, line by line."""
+    monkeypatch.chdir(tmp_path)
+
+    def problems(content: str | bytes) -> list[str]:
+        path = Path("c.yaml")
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        with pytest.raises(ConfigError) as caught:
+            load(path, {})
+        assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
+        return [str(problem) for problem in caught.value.problems]
+
+    return problems
+
+
+IN_A_MODEL = {
+    "guards: {cooldown: soon}": 'guards.cooldown: expected a duration such as 6h, got "soon"',
+    "guards: {cooldown: 6}": "guards.cooldown: expected a duration such as 6h, got 6",
+    "guards: {cooldwn: 6h}": "guards.cooldwn: unknown key; did you mean cooldown?",
+    "guards: {min_labels: 0}": "guards.min_labels: expected a number of at least 1, got 0",
+    "guards: {min_labels: true}": "guards.min_labels: expected a number, got true",
+    "guards: {min_labels: 1.5}": "guards.min_labels: expected a whole number, got 1.5",
+    "guards: 6h": 'guards: expected a mapping, got "6h"',
+    "name: flights": "name: unknown key",
+    "task: clustering": 'task: expected classification or regression, got "clustering"',
+    "task: null": "task: required, but not given: expected classification or regression",
+    "observe: perhaps": 'observe: expected true or false, got "perhaps"',
+    "registered_model: a/b": 'registered_model: expected a name without / and :, got "a/b"',
+    "predictions: {topic: null}": "predictions.topic: required, but not given",
+    "predictions: {where: {.a: 1}}": "predictions.where..a: expected a path such as payload.after.id, $key, "
+    "$headers.NAME, $timestamp or $value",
+    "predictions: {fields: {id: {join: [a]}}}": "predictions.fields.id: expected a path, a list of paths or "
+    "{join: [PATH, PATH]}, got a mapping",
+    "predictions: {fields: {time: {path: t, unit: h}}}": "predictions.fields.time: expected a path or "
+    "{path: PATH, unit: UNIT} with a unit of s, ms, us, ns, got a mapping",
+    "predictions: {fields: {value: $header}}": "predictions.fields.value: expected a path such as payload.after.id, "
+    '$key, $headers.NAME, $timestamp or $value, got "$header"',
+    "classes: [a, b], positive: c".replace(", positive", "\n    positive"): "",
+    "labels: {corrections: newest}": 'labels.corrections: expected last or first, got "newest"',
+    "labels: {max_delay: 0s}": 'labels.max_delay: expected a duration longer than nothing, got "0s"',
+    "labels: {mature_after: 9d}": 'labels.mature_after: expected at most labels.max_delay, which is 3d, got "9d"',
+    "labels: {absent: {after: 4d, value: no}}": "labels.absent.after: expected at most labels.max_delay, which is 3d, "
+    'got "4d"',
+    "labels: {topic: predictions}": "labels.topic: expected another topic than that of predictions, or a different "
+    'where on both, got "predictions"',
+    "metrics: []": "metrics: expected at least one, got an empty list",
+    "metrics: [acuracy]": "metrics.0: expected a metric for classification (accuracy, balanced_accuracy, precision, "
+    "recall, f1, f1_macro, f1_weighted, auc, log_loss, brier, calibration_error), "
+    'got "acuracy"; did you mean accuracy?',
+    "slices: [{name: a, when: open('f')}]": "slices.0: expected a condition such as distance > 1500 and carrier in "
+    "('AA', 'UA'), got a mapping",
+    "triggers: {Low: {schedule: {every: 1d}}}": "triggers.Low: expected a name of small letters, digits and "
+    "underscores, such as low_accuracy",
+    "triggers: {or: {schedule: {every: 1d}}}": "triggers.or: expected a name that is not a word of the language, such "
+    "as and or not",
+    "triggers: {t: {threshold: {metric: accuracy}}}": "triggers.t.threshold: expected either below (for a score) or "
+    "above (for an error)",
+    "triggers: {t: {threshold: {metric: accuracy, below: 0.8, above: 0.9}}}": "triggers.t.threshold: expected either "
+    "below (for a score) or above (for an error)",
+    "triggers: {t: {threshold: {metric: accuracy, above: 0.9}}}": "triggers.t.threshold.above: expected below, as "
+    "accuracy is a score",
+    "triggers: {t: {threshold: {metric: accuracy, below: 0.8, warn_below: 0.7}}}": "triggers.t.threshold.warn_below: "
+    "expected a value greater than below, which is 0.8",
+    "triggers: {t: {threshold: {metric: accuracy, below: 0.8, breaches: 4 of 3}}}": "triggers.t.threshold.breaches: "
+    'expected N of M with N at most M, such as 2 of 3, got "4 of 3"',
+    "triggers: {t: {threshold: {metric: accuracy, below: 0.8, window: 1w}}}": "triggers.t.threshold.window: expected "
+    'a count of at least 10, such as 2000, or a duration such as 1d, got "1w"',
+    "triggers: {t: {threshold: {metric: mae, below: 0.8}}}": "",
+    "triggers: {t: {treshold: {metric: accuracy, below: 0.8}}}": "triggers.t.treshold: unknown key; did you mean "
+    "threshold?",
+    "triggers: {t: {}}": "triggers.t: expected exactly one of threshold, drop, change, drift, new_class, volume, "
+    "schedule",
+    'triggers: {t: {schedule: {cron: "0 3 1 *"}}}': "triggers.t.schedule.cron: expected five cron fields such as "
+    '"0 3 1 * *", got "0 3 1 *"',
+    'triggers: {t: {schedule: {cron: "60 3 1 * *"}}}': "triggers.t.schedule.cron: expected five cron fields such as "
+    '"0 3 1 * *", got "60 3 1 * *"',
+    "triggers: {t: {schedule: {every: 1d, timezone: Mars/Base}}}": "triggers.t.schedule.timezone: expected a time zone "
+    'such as Europe/Berlin, got "Mars/Base"',
+    'triggers: {t: {schedule: {every: 1d, cron: "0 3 1 * *"}}}': "triggers.t.schedule: expected either cron or every",
+    "retrain_when: low": 'retrain_when: expected names of triggers, got "low"',
+    "retrain_when: low >": "retrain_when: expected trigger names joined by and, or, not and parentheses, "
+    'got "low >"',
+    "training: {estimator: Forest}": "training.estimator: expected a dotted path such as "
+    'sklearn.linear_model.LogisticRegression, got "Forest"',
+    "training: {estimator: null}": "training: expected an estimator, an entrypoint or a command",
+    'training: {entrypoint: "a.b:c"}': "training.entrypoint: expected only one of estimator and entrypoint: set the "
+    "others to null",
+    "training: {rows: {last: soon}}": "training.rows: expected {last: N or DURATION} such as {last: 10000} or "
+    "{last: 30d}, got a mapping",
+    "training: {rows: {last: 1000}}": "training.rows: expected at least 1200 rows, as 0.25 of them are held out and "
+    "judge.min_rows is 300, got 1000",
+    "training: {rows: since_change}\n    triggers: {t: {schedule: {every: 1d}}}": "training.rows: expected a change "
+    "trigger among the triggers, got since_change without one",
+    "training: {holdout: 1}": "training.holdout: expected a number less than 1, got 1",
+    "training: {limits: {memory: lots}}": 'training.limits.memory: expected a size such as 64MiB, got "lots"',
+    "judge: {floors: {mae: 1}}": "judge.floors.mae: expected a metric for classification (accuracy, balanced_accuracy, "
+    "precision, recall, f1, f1_macro, f1_weighted, auc, log_loss, brier, calibration_error), "
+    'got "mae"',
+    "judge: {improvement: .nan}": "judge.improvement: expected a finite number, got NaN",
+    "promotion: {alias: v3}": "promotion.alias: expected an alias that MLflow does not reserve, as it does latest and "
+    'v3, got "v3"',
+    "promotion: {alias: Latest}": "promotion.alias: expected an alias that MLflow does not reserve, as it does latest "
+    'and v3, got "Latest"',
+    "promotion: {challenger_alias: champion}": "promotion.challenger_alias: expected another alias than alias, which "
+    'is "champion"',
+}
+
+
+@pytest.mark.parametrize(("keys", "problem"), [(keys, said) for keys, said in IN_A_MODEL.items() if said])
+def test_what_is_wrong_with_a_model(keys: str, problem: str, problems: Problems) -> None:
+    assert problems(f"{BASE}    {keys}\n") == [f"c.yaml:9: models.flights.{problem}"]
+
+
+IN_THE_FILE = {
+    "{bootstrap_servers: localhost}": 'kafka.bootstrap_servers: expected host:port, several with commas between, got "localhost"',
+    "{}": "kafka.bootstrap_servers: required, but not given",
+    '{bootstrap_servers: "b:1", start: newest}': "kafka.start: expected a duration such as 7d, earliest, latest or an "
+    'ISO time, got "newest"',
+    '{bootstrap_servers: "b:1", client: {group_id: a}}': "kafka.client.group_id: expected a security or network "
+    "setting: this one belongs to retrainer",
+    '{bootstrap_servers: "b:1", client: {isolation_level: a}}': "kafka.client.isolation_level: expected a security or "
+    "network setting: this one belongs to retrainer",
+    '{bootstrap_servers: "b:1", client: {sasl_mecanism: a}}': "kafka.client.sasl_mecanism: expected one of "
+    "kafka-python's security and network settings; did you mean sasl_mechanism?",
+    '{bootstrap_servers: "b:1", group_id: "${GROUP}"}': "kafka.group_id: the environment variable GROUP is not set; "
+    "${GROUP:-default} gives it a default",
+    '{bootstrap_servers: "b:1", group_id: "${file:/nowhere}"}': "kafka.group_id: cannot read /nowhere: No such file or "
+    "directory",
+    '{bootstrap_servers: "b:1", group_id: "${a b}"}': "kafka.group_id: expected ${VAR}, ${VAR:-default} or "
+    "${file:/path}, got ${a b}",
+    '{bootstrap_servers: "b:1", bootstrap_servers: "b:2"}': "kafka.bootstrap_servers: given twice, first in line 1",
+    '{bootstrap_servers: "b:1", group_id: !secret x}': "kafka.group_id: expected a plain value, got the tag !secret",
+    '{bootstrap_servers: "b:1"}\nstate: {database: "mysql://me:pass@db"}': "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kafka", "problem"), [(kafka, said) for kafka, said in IN_THE_FILE.items() if said])
+def test_what_is_wrong_with_the_file(kafka: str, problem: str, problems: Problems) -> None:
+    content = BASE.replace('{bootstrap_servers: "localhost:9092"}', kafka).replace("flights:", "flights: {}")
+    assert problems(content) == [f"c.yaml:1: {problem}"]
