@@ -125,11 +125,8 @@ class Wiring:
             lease=Lease(name="controller", epoch=0),  # the controller puts its own here
             folder=self.folder / "jobs",
         )
-        parts = ControllerParts(
-            state=self.decisions, registry=self.registry, jobs=jobs, clock=self.clock, logger=log
-        )
+        parts = ControllerParts(state=self.decisions, registry=self.registry, jobs=jobs, clock=self.clock, logger=log)
         return Controller(self.models, parts, _owner(), self.settings.service.jobs)
-
 
     def check(self) -> Findings:
         """Everything outside, tried."""
@@ -239,7 +236,7 @@ def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:
         above=settings.above,
         warn_below=settings.warn_below,
         warn_above=settings.warn_above,
-        breaches=tuple(settings.breaches),
+        breaches=settings.breaches,
         confident=settings.confident,
         positive=positive,
     )
@@ -251,9 +248,7 @@ def _window(window: object) -> Window:
 
 def _schedules(model: ModelSettings) -> dict[str, Timetable]:
     return {
-        name: _timetable(trigger.schedule)
-        for name, trigger in model.triggers.items()
-        if trigger.schedule is not None
+        name: _timetable(trigger.schedule) for name, trigger in model.triggers.items() if trigger.schedule is not None
     }
 
 

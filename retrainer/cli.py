@@ -107,7 +107,7 @@ def _stop_on_signals(*, within: float | None = None) -> Event:
     """An event that the first SIGTERM or SIGINT sets; a second one ends the process at once."""
     stop = Event()
 
-    def asked(number: int, _: object) -> None:
+    def asked(_number: int, _frame: object) -> None:
         if stop.is_set():
             os._exit(FAILED)
         stop.set()
@@ -148,7 +148,7 @@ def _controller(options: argparse.Namespace) -> int:
 
 
 def _role(options: argparse.Namespace, name: str) -> int:
-    """One role until it is told to stop; what it cannot live with is logged, and its exit code says whether to retry."""
+    """One role until it is told to stop; its exit code says whether starting it again would help."""
     from retrainer.adapters.roles import FolderLock, watch_starter
     from retrainer.logs import logger
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, TextIO
 
@@ -35,7 +35,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "segments.swept": "Files that an interrupted write left behind were removed: `names`.",
     "model.backfilled": "A new or changed model was computed from the stored segments: `model`, `segments`.",
     # Deciding
-    "metric.updated": "A metric over its window: `model`, `version`, `metric`, `value`, `low`, `high`, `n`, `slot_end`.",
+    "metric.updated": "A metric over its window: `model`, `version`, `metric`, `value`, `low`, `high`, `n`.",
     "trigger.warned": "A trigger is close to firing: `model`, `trigger`, `kind` and its evidence.",
     "trigger.fired": "A trigger has fired: `model`, `trigger`, `kind` and its evidence.",
     "trigger.cleared": "A trigger that warned or fired is quiet again: `model`, `trigger`, `kind`.",
@@ -52,8 +52,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "candidate.judged": "The verdict: `model`, `job_id`, `accepted`, `reason`, `candidate`, `champion`, `gates`.",
     "candidate.rejected": "The candidate is not taken: `model`, `job_id`, `reason`.",
     "candidate.registered": "A new version in the registry: `model`, `job_id`, `version`, `run_id`.",
-    "champion.unavailable": "The champion's model cannot be had; its live predictions stand for it: `version`, `error`.",
-    "model.promoted": "The alias names the new version: `model`, `job_id`, `version`, `previous`, `alias`, `effective_from`.",
+    "champion.unavailable": "The champion's model cannot be had; its live predictions stand in: `version`, `error`.",
+    "model.promoted": "The alias names the new version: `model`, `job_id`, `version`, `previous`, `effective_from`.",
     "alias.adopted": "A person moved the alias; the service follows: `model`, `alias`, `version`, `previous`.",
     "alias.repaired": "A promotion that was interrupted is finished or undone: `model`, `version`, `act`.",
 })  # fmt: skip
@@ -101,7 +101,7 @@ def _join_libraries(shared: list[Any], render: Any, stream: TextIO) -> None:
     logging.captureWarnings(True)
 
 
-def _as_library_event(_: object, __: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _as_library_event(_: object, __: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
     return {**entry, "event": "library.logged", "message": str(entry.get("event", ""))}
 
 

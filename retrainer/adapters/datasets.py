@@ -38,12 +38,12 @@ class ParquetDatasets:
 
 
 def _column(values: Sequence[object]) -> pa.Array:
-    """Booleans, numbers, or else text; a column of mixed kinds is text by its canonical form. Whole numbers stay whole."""
+    """Booleans, numbers, or else text; a column of mixed kinds is text by its canonical form. Whole ones stay whole."""
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {bool} and kinds:
         return pa.array(values, pa.bool_())
     if kinds == {int} and None not in values:
         return pa.array(values, pa.int64())
     if kinds <= {int, float}:
-        return pa.array([None if value is None else float(value) for value in values], pa.float64())
+        return pa.array([None if value is None else float(str(value)) for value in values], pa.float64())
     return pa.array([None if value is None else canonical(value) for value in values], pa.string())

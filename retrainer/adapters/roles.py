@@ -1,4 +1,4 @@
-"""The service's own processes: starting them, noticing that the starter is gone, and keeping a folder to one of each."""
+"""The service's own processes: starting them, noticing that their starter is gone, one of each to a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ class RoleProcess:
         ours, theirs = os.pipe()
         environment = {**os.environ, _LIFELINE: str(ours)}
         # A session of its own: Ctrl-C in a terminal reaches the supervisor alone, which then asks in order.
-        self._process = subprocess.Popen(command, env=environment, pass_fds=(ours,), start_new_session=True)
+        self._process = subprocess.Popen(  # noqa: S603  our own interpreter
+            command, env=environment, pass_fds=(ours,), start_new_session=True
+        )
         os.close(ours)
         self._lifeline = theirs  # closed by our death, whatever kills us
 

@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Refused, Unreachable
 
-_SCHEMA: Final = pa.schema([
-    ("topic", pa.dictionary(pa.int32(), pa.string())),
-    ("partition", pa.int32()),
-    ("offset", pa.int64()),
-    ("timestamp", pa.int64()),
-    ("key", pa.binary()),
-    ("value", pa.binary()),
-    ("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
-])
+_SCHEMA: Final = pa.schema(
+    [
+        ("topic", pa.dictionary(pa.int32(), pa.string())),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("timestamp", pa.int64()),
+        ("key", pa.binary()),
+        ("value", pa.binary()),
+        ("headers", pa.list_(pa.struct([("name", pa.string()), ("value", pa.binary())]))),
+    ]
+)
 _UNFINISHED: Final = ".part"
 
 

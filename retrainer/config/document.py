@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import yaml
 
-from retrainer.config.interpolate import has_reference, interpolate
+from retrainer.config.interpolate import Sheltered, has_reference, interpolate, shelter
 
 Scalar = str | int | float | bool | None
 KeyPath = tuple[str | int, ...]
@@ -103,16 +103,17 @@ class Document:
     flaws: tuple[Flaw, ...] = ()
 
 
-def read(text: bytes | str, env: Mapping[str, str], folder: Path) -> Document:
+def read(text: str, env: Mapping[str, str], folder: Path) -> Document:
     """Read YAML, filling in what it takes from the environment and from files."""
+    sheltered = shelter(text)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(sheltered.text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         return _unreadable(line, ", ".join(filter(None, ("not YAML", error.context, error.problem))))
     except (yaml.YAMLError, RecursionError):
         return _unreadable(1, "not YAML, it holds characters or a depth that YAML does not allow")
-    reader = _Reader(env, folder)
+    reader = _Reader(sheltered, env, folder)
     root = reader.located(node, (), 1) if node else Located(None, 1)
     return Document(root=root, flaws=tuple(reader.flaws))
 
@@ -125,6 +126,7 @@ def _unreadable(line: int, message: str) -> Document:
 class _Reader:
     """Turns YAML nodes into located values, and collects what is wrong with them."""
 
+    sheltered: Sheltered
     env: Mapping[str, str]
     folder: Path
     flaws: list[Flaw] = field(default_factory=list)
@@ -153,16 +155,19 @@ class _Reader:
         entries: dict[str, Located] = {}
         included: dict[str, Located] = {}
         for key, value in node.value:
+            name, line = self._key(key), _line(key)
             if key.tag == _MERGE:
-                included |= self._included(value, path, _line(key))
-            elif not isinstance(key, yaml.ScalarNode):
-                self._broken(_line(key), path, "expected a key that is text")
-            elif key.value in entries:
-                first = entries[key.value].line
-                self._broken(_line(key), (*path, key.value), f"given twice, first in line {first}")
+                included |= self._included(value, path, line)
+            elif name is None:
+                self._broken(line, path, "expected a key that is text")
+            elif name in entries:
+                self._broken(line, (*path, name), f"given twice, first in line {entries[name].line}")
             else:
-                entries[key.value] = self.located(value, (*path, key.value), _line(key))
+                entries[name] = self.located(value, (*path, name), line)
         return {**included, **entries}
+
+    def _key(self, node: yaml.Node) -> str | None:
+        return self.sheltered.restored(node.value) if isinstance(node, yaml.ScalarNode) else None
 
     def _included(self, node: yaml.Node, path: KeyPath, line: int) -> dict[str, Located]:
         """What `<<` takes over from other mappings; of several the first wins."""
@@ -177,7 +182,7 @@ class _Reader:
         return merged
 
     def _scalar(self, node: yaml.ScalarNode, path: KeyPath, line: int) -> Located:
-        text: str = node.value
+        text = self.sheltered.restored(node.value)
         if not has_reference(text):
             return Located(text if node.style else _resolved(text), line)
         try:

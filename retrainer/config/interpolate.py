@@ -12,6 +12,37 @@ _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
 
+_CLOSED: Final = re.compile(r"\$?\$\{[^}\n]*\}")
+_TOKEN: Final = re.compile("\ue000([0-9]+)\ue001")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheltered:
+    """A text whose references YAML does not see, as in `{token: ${TOKEN}}` it would take their braces for its own."""
+
+    text: str
+    references: tuple[str, ...]
+
+    def restored(self, part: str) -> str:
+        """A part of the text with its references back in their places."""
+        return _TOKEN.sub(self._reference, part)
+
+    def _reference(self, token: re.Match[str]) -> str:
+        index = int(token[1])
+        return self.references[index] if index < len(self.references) else token[0]
+
+
+def shelter(text: str) -> Sheltered:
+    """Put a token, which is an ordinary word to YAML, in the place of each reference."""
+    references: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        references.append(found[0])
+        return f"\ue000{len(references) - 1}\ue001"
+
+    return Sheltered(text=_CLOSED.sub(hide, text), references=tuple(references))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interpolated:
     """Text with its references filled in; `secret` where a file was read, as secrets are mounted as files."""

@@ -53,13 +53,14 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
     )
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> str:
     try:
-        return path.read_bytes()
+        return path.read_text("utf-8-sig")
     except OSError as error:
-        raise ConfigError(
-            Problem(file=str(path), line=1, key="", message=f"cannot be read: {error.strerror}")
-        ) from None
+        reason = error.strerror
+    except UnicodeDecodeError:
+        reason = "it is not UTF-8 text"
+    raise ConfigError(Problem(file=str(path), line=1, key="", message=f"cannot be read: {reason}"))
 
 
 def _problems(path: Path, flaws: list[Flaw]) -> Iterator[Problem]:

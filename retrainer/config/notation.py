@@ -36,6 +36,8 @@ NAME_PATTERN: Final = "^[a-z_][a-z0-9_]*$"
 ALIAS_PATTERN: Final = "^[A-Za-z0-9_-]+$"
 BREACHES_PATTERN: Final = "^[0-9]+ of [0-9]+$"
 _DOTTED: Final = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)"
+_WEEKDAY: Final = "([0-7]|sun|mon|tue|wed|thu|fri|sat)"
+_WEEKDAYS: Final = re.compile(rf"(\*|{_WEEKDAY}(-{_WEEKDAY})?)(/[1-7])?", re.IGNORECASE)
 _HOST_PORT: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s:,/]+):[0-9]{1,5}"
 
 
@@ -195,21 +197,16 @@ def _parse_zone(name: str) -> ZoneInfo:
 
 
 def _check_cron(text: str) -> str:
-    """Only the syntax: APScheduler numbers weekdays from Monday and has no 7, cron from Sunday, which is 0 and 7."""
+    """Weekdays mean what they mean in cron, where 0 and 7 are Sunday; APScheduler counts them from Monday."""
     fields = text.split()
     try:
         *others, weekdays = fields
-        CronTrigger.from_crontab(" ".join([*others, _weekdays(weekdays)]), timezone=UTC)
+        CronTrigger.from_crontab(" ".join([*others, "*"]), timezone=UTC)
     except ValueError:
-        raise ValueError('expected five cron fields such as "0 3 1 * *"') from None
+        weekdays = ""
+    if not all(map(_WEEKDAYS.fullmatch, weekdays.split(","))):
+        raise ValueError('expected five cron fields such as "0 3 1 * *"')
     return " ".join(fields)
-
-
-def _weekdays(field: str) -> str:
-    """Days of the week as ranges that ascend in cron ascend here, too; which days they are does not matter."""
-    for number, name in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat")):
-        field = re.sub(rf"(?i)\b{name}\b", str(number), field)
-    return re.sub(r"(?<![\d/])7\b", "6", field)
 
 
 def _check_name(text: str) -> str:

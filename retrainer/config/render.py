@@ -17,7 +17,7 @@ from retrainer.config.settings import Settings
 
 def resolved(settings: Settings, secrets: Collection[KeyPath] = ()) -> str:
     """Every value in force, as YAML that can be loaded again; secrets, and values at `secrets`, are masked."""
-    tree = _masked(settings.model_dump(mode="json"), (), frozenset(secrets))
+    tree = _masked(settings.model_dump(), (), frozenset(secrets))
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -53,17 +53,16 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(f"({FLOAT.pattern})$"), list("-+.0123456789"))
-_Dumper.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", escape(text)))
 
 
 def _masked(value: Any, path: KeyPath, secrets: frozenset[KeyPath]) -> Any:
     if isinstance(value, dict):
         return {key: _masked(child, (*path, key), secrets) for key, child in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_masked(child, (*path, index), secrets) for index, child in enumerate(value)]
     if value is not None and (path in secrets or is_secret(path)):
         return MASK
-    return without_credentials(value) if isinstance(value, str) else value
+    return escape(without_credentials(value)) if isinstance(value, str) else value
 
 
 _REFERENCE: Final = {

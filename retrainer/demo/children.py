@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 Entry = Mapping[str, Any]
 """One line of JSON that a process wrote."""

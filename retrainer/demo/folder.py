@@ -11,7 +11,8 @@ from typing import IO, Final, Self
 from retrainer.errors import Refused
 
 _MARK: Final = ".retrainer-demo"
-_MADE: Final = ("flights.yaml", "state", "retrainer.log", "application.log", "champion.log", "broker.log", "accuracy.png")
+_LOGS: Final = ("retrainer.log", "application.log", "champion.log", "broker.log")
+_MADE: Final = ("flights.yaml", "state", "accuracy.png", *_LOGS)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class DecisionPolicy:
     model: str
     condition: Condition | None = None
     guards: Guards = Guards()
-    rows: RowsPolicy = RowsPolicy()
+    rows: RowsPolicy = field(default_factory=RowsPolicy)
     holdout: float = 0.25
     min_holdout: int = 300
     observe: bool = False

@@ -1,4 +1,4 @@
-"""One model's share of what is read: mapping, joining, counting. Pure; the worker feeds it and stores what it drains."""
+"""One model's share of what is read: mapped, joined, counted. Pure; the worker feeds it and stores what it drains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One retraining, from queued to promoted, rejected or failed. A job is a durable fact: each step is stored before the next."""
+"""One retraining, from queued to promoted, rejected or failed: each step is stored before the next."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -115,9 +116,7 @@ def label_of(mapping: EventMapping, envelope: Envelope) -> Label:
         Unusable: a required field is absent or cannot be used.
     """
     origin = _origin(envelope.record)
-    return Label(
-        _id(mapping, envelope), _time(mapping, envelope), origin, _class(mapping.value, "label", envelope)
-    )
+    return Label(_id(mapping, envelope), _time(mapping, envelope), origin, _class(mapping.value, "label", envelope))
 
 
 def features_of(mapping: EventMapping, envelope: Envelope) -> Document:
@@ -141,7 +140,7 @@ def _other_fields(mapping: EventMapping, envelope: Envelope) -> dict[str, Any]:
 
 
 def _feature(value: object) -> object:
-    absent = value is _MISSING or (isinstance(value, float) and (value != value or abs(value) == float("inf")))
+    absent = value is _MISSING or (isinstance(value, float) and not math.isfinite(value))
     return None if absent else value
 
 

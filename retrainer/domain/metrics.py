@@ -135,13 +135,15 @@ def _of_positive(score: Callable[[_ClassCounts], float]) -> _Metric:
     return metric
 
 
-CLASSIFICATION: Final[Mapping[str, _Metric]] = MappingProxyType({
-    "accuracy": _accuracy,
-    "balanced_accuracy": _balanced_accuracy,
-    "f1_macro": _f1_macro,
-    "f1_weighted": _f1_weighted,
-    "precision": _of_positive(lambda counts: counts.precision),
-    "recall": _of_positive(lambda counts: counts.recall),
-    "f1": _of_positive(lambda counts: counts.f1),
-})
+CLASSIFICATION: Final[Mapping[str, _Metric]] = MappingProxyType(
+    {
+        "accuracy": _accuracy,
+        "balanced_accuracy": _balanced_accuracy,
+        "f1_macro": _f1_macro,
+        "f1_weighted": _f1_weighted,
+        "precision": _of_positive(lambda counts: counts.precision),
+        "recall": _of_positive(lambda counts: counts.recall),
+        "f1": _of_positive(lambda counts: counts.f1),
+    }
+)
 """Every metric of a classifier, by the name that configuration uses."""

@@ -53,7 +53,7 @@ class Recipe:
 
     estimator: str
     params: Mapping[str, Any] = field(default_factory=dict)
-    rows: RowsPolicy = RowsPolicy()
+    rows: RowsPolicy = field(default_factory=RowsPolicy)
     holdout: float = 0.25
     refit: bool = True
     seed: int = 0

@@ -129,7 +129,9 @@ def slot_start(slot: Slot) -> Micros:
 def _kind(value: object) -> str:
     if value is None:
         return "nothing"
-    return {"dict": "an object", "list": "a list", "bool": "a boolean", "str": "text"}.get(type(value).__name__, "a number")
+    return {"dict": "an object", "list": "a list", "bool": "a boolean", "str": "text"}.get(
+        type(value).__name__, "a number"
+    )
 
 
 _MIN: Final = micros(datetime.min.replace(tzinfo=UTC))

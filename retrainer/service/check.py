@@ -74,7 +74,9 @@ def _database(outside: Outside) -> str:
 
 def _mlflow(models: Sequence[ModelPolicy], registry: Registry) -> str:
     registry.prepare()
-    aliases = {model.name: registry.version_at(model.promotion.registered_model, model.promotion.alias) for model in models}
+    aliases = {
+        model.name: registry.version_at(model.promotion.registered_model, model.promotion.alias) for model in models
+    }
     return ", ".join(f"{name}: champion is {version or 'not there yet'}" for name, version in aliases.items())
 
 

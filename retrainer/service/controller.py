@@ -67,7 +67,7 @@ class Controller:
         """One round over every model."""
         if not self._store.due:
             return
-        with self._store.guarded():
+        with self._store:
             if self._lease is None:
                 self._begin()
             progress = self.parts.state.model_progress()
@@ -92,7 +92,7 @@ class Controller:
         """Compare every model's ledger with the registry once."""
         mlflow = self._mlflow
         if not self._prepared and mlflow.due:
-            with mlflow.guarded():
+            with mlflow:
                 self.parts.registry.prepare()
                 self._prepared = True
         if not self._prepared:
@@ -100,7 +100,7 @@ class Controller:
         for name, promotions in self._promotions.items():
             if not mlflow.due or self._stopping.is_set():
                 return
-            with mlflow.guarded():
+            with mlflow:
                 promotions.reconcile(self.watermarks.get(name))
 
     def _begin(self) -> None:

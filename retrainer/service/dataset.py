@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from retrainer.domain.events import Side
+from retrainer.domain.events import Label, Prediction, Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Entry, known_at, outcome_label, with_label, with_prediction
 from retrainer.domain.mapping import Envelope, Unusable, features_of, label_of, matches, prediction_of
@@ -43,9 +43,11 @@ class DatasetBuilder:
 
     def build(self, policy: ModelPolicy, known_by: Micros, path: Path) -> Dataset | None:
         """Write the dataset of a decision; None if there is not a single row."""
-        entries, features = self._collect(policy, known_by)
-        rows = list(_outcomes(policy.ingest, entries, features))
-        mature_after = policy.mature_after if policy.mature_after is not None else _usual_delay(policy.ingest, entries)
+        collected = _Collected(policy.ingest, known_by)
+        for envelope in self._envelopes(policy, known_by):
+            collected.add(envelope)
+        rows = list(collected.outcomes())
+        mature_after = policy.mature_after if policy.mature_after is not None else collected.usual_delay()
         chosen = select(policy.recipe.rows, rows, known_by, mature_after)
         if not chosen:
             return None
@@ -57,19 +59,6 @@ class DatasetBuilder:
             mature_after=mature_after,
         )
 
-    def _collect(
-        self, policy: ModelPolicy, known_by: Micros
-    ) -> tuple[dict[str, Entry], dict[str, Mapping[str, object]]]:
-        entries: dict[str, Entry] = {}
-        features: dict[str, Mapping[str, object]] = {}
-        for envelope in self._envelopes(policy, known_by):
-            for side in policy.ingest.sides_of(envelope.record.partition.topic):
-                try:
-                    _add(policy.ingest, side, envelope, known_by, entries, features)
-                except Unusable:
-                    continue  # it is in quarantine
-        return entries, features
-
     def _envelopes(self, policy: ModelPolicy, known_by: Micros) -> Iterator[Envelope]:
         for segment in self.state.segments(reaching=_oldest_needed(policy, known_by)):
             content = segment.content if segment.content is not None else self.segments.read(segment.name)
@@ -80,9 +69,7 @@ class DatasetBuilder:
                     continue  # it is in quarantine
 
 
-def select(
-    policy: RowsPolicy, rows: Sequence[DatasetRow], known_by: Micros, mature_after: Micros
-) -> list[DatasetRow]:
+def select(policy: RowsPolicy, rows: Sequence[DatasetRow], known_by: Micros, mature_after: Micros) -> list[DatasetRow]:
     """The rows that the policy takes of those that have matured, in time order."""
     mature = sorted(
         (row for row in rows if row.predicted_at <= known_by - mature_after), key=lambda row: (row.predicted_at, row.id)
@@ -92,55 +79,65 @@ def select(
     return mature[-policy.count :] if policy.count is not None else mature
 
 
-def _add(
-    policy: IngestPolicy,
-    side: Side,
-    envelope: Envelope,
-    known_by: Micros,
-    entries: dict[str, Entry],
-    features: dict[str, Mapping[str, object]],
-) -> None:
-    if side is Side.PREDICTIONS:
-        if matches(policy.predictions, envelope):
-            prediction = prediction_of(policy.predictions, envelope)
-            entry = with_prediction(entries.get(prediction.id, Entry()), prediction)
-            if entry.prediction is prediction:
-                features[prediction.id] = features_of(policy.predictions, envelope)
-            entries[prediction.id] = entry
-    elif matches(policy.labels, envelope):
-        label = label_of(policy.labels, envelope)
-        if label.time < known_by:
-            entries[label.id] = with_label(entries.get(label.id, Entry()), label)
+class _Collected:
+    """Events by id, as they were known by a time, with the features of the prediction that counts."""
 
+    def __init__(self, policy: IngestPolicy, known_by: Micros) -> None:
+        self._policy = policy
+        self._known_by = known_by
+        self._entries: dict[str, Entry] = {}
+        self._features: dict[str, Mapping[str, object]] = {}
 
-def _outcomes(
-    policy: IngestPolicy, entries: Mapping[str, Entry], features: Mapping[str, Mapping[str, object]]
-) -> Iterator[DatasetRow]:
-    for key, entry in entries.items():
-        label = outcome_label(policy.join, entry)
-        if label is None or entry.prediction is None:
-            continue
-        yield DatasetRow(
-            id=key,
-            predicted_at=entry.prediction.time,
-            known_at=known_at(entry.prediction, label),
-            label=label.value,
-            prediction=entry.prediction.value,
-            version=entry.prediction.version,
-            features=features[key],
-        )
+    def add(self, envelope: Envelope) -> None:
+        """Take in a record; one that cannot be used is in quarantine already."""
+        for side in self._policy.sides_of(envelope.record.partition.topic):
+            try:
+                self._add_prediction(envelope) if side is Side.PREDICTIONS else self._add_label(envelope)
+            except Unusable:
+                continue
 
+    def outcomes(self) -> Iterator[DatasetRow]:
+        """Every prediction that has its label."""
+        for key, prediction, label in self._joined():
+            yield DatasetRow(
+                id=key,
+                predicted_at=prediction.time,
+                known_at=known_at(prediction, label),
+                label=label.value,
+                prediction=prediction.value,
+                version=prediction.version,
+                features=self._features[key],
+            )
 
-def _usual_delay(policy: IngestPolicy, entries: Mapping[str, Entry]) -> Micros:
-    """The delay within which most labels have come, never longer than the longest that joins."""
-    delays = sorted(
-        max(0, label.time - entry.prediction.time)
-        for entry in entries.values()
-        if entry.prediction is not None and (label := outcome_label(policy.join, entry)) is not None
-    )
-    if not delays:
-        return 0
-    return min(delays[min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))], policy.join.max_delay)
+    def usual_delay(self) -> Micros:
+        """The delay within which most labels have come, never longer than the longest that joins."""
+        delays = sorted(max(0, label.time - prediction.time) for _, prediction, label in self._joined())
+        if not delays:
+            return 0
+        return min(delays[min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))], self._policy.join.max_delay)
+
+    def _joined(self) -> Iterator[tuple[str, Prediction, Label]]:
+        for key, entry in self._entries.items():
+            label = outcome_label(self._policy.join, entry)
+            if label is not None and entry.prediction is not None:
+                yield key, entry.prediction, label
+
+    def _add_prediction(self, envelope: Envelope) -> None:
+        mapping = self._policy.predictions
+        if not matches(mapping, envelope):
+            return
+        prediction = prediction_of(mapping, envelope)
+        entry = with_prediction(self._entries.get(prediction.id, Entry()), prediction)
+        if entry.prediction is prediction:
+            self._features[prediction.id] = features_of(mapping, envelope)
+        self._entries[prediction.id] = entry
+
+    def _add_label(self, envelope: Envelope) -> None:
+        if not matches(self._policy.labels, envelope):
+            return
+        label = label_of(self._policy.labels, envelope)
+        if label.time < self._known_by:
+            self._entries[label.id] = with_label(self._entries.get(label.id, Entry()), label)
 
 
 def _oldest_needed(policy: ModelPolicy, known_by: Micros) -> Micros | None:

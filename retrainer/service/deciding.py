@@ -99,9 +99,7 @@ class Decider:
         own = [(key, n) for key, n in tallies if self._watch.is_champions(key)]
         return next(iter(by_slot(own).values()), Counter())
 
-    def _look_at(
-        self, slot: Slot, cells: Counter[tuple[str, str]], total: int, now: Micros, taken: _Taken
-    ) -> None:
+    def _look_at(self, slot: Slot, cells: Counter[tuple[str, str]], total: int, now: Micros, taken: _Taken) -> None:
         assert self._watch is not None
         self._note_rows(slot, total)
         self._remember(total=self.memory.total + total)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from retrainer.errors import Unreachable
 from retrainer.logs import Logger
@@ -16,7 +15,7 @@ _LONGEST_WAIT = 15.0
 
 @dataclass
 class Dependency:
-    """One thing outside. Use `with dependency.guarded():` around each attempt; it swallows `Unreachable`."""
+    """One thing outside. `with dependency:` around each attempt; it swallows `Unreachable`."""
 
     name: str
     log: Logger
@@ -30,15 +29,16 @@ class Dependency:
         """Whether the next attempt may be made; waits grow while it stays away."""
         return self.lost_at is None or self.clock.monotonic() >= self._retry_at
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """One attempt: without an error it is there, with `Unreachable` it is away."""
-        try:
-            yield
-        except Unreachable as error:
+
+    def __exit__(self, kind: object, error: BaseException | None, _: TracebackType | None) -> bool:
+        if isinstance(error, Unreachable):
             self._lost(error)
-        else:
+            return True
+        if error is None:
             self._found()
+        return False
 
     def _lost(self, error: Unreachable) -> None:
         now = self.clock.monotonic()

@@ -32,7 +32,6 @@ from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
 from retrainer.stores import DecisionState, Lease
 
-
 _PAUSE_SECONDS = 0.2
 
 
@@ -90,7 +89,7 @@ class JobRun:
             if not self._mlflow.due:
                 stop.wait(_PAUSE_SECONDS)
                 continue
-            with self._mlflow.guarded():
+            with self._mlflow:
                 self._take(steps[self.job.state])
         if self.job.ended and self.job.state is not JobState.FAILED:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -287,7 +286,7 @@ class JobRun:
     def _store(self, job: Job) -> None:
         """Store the next state; while the manifest is away, wait rather than do the step again."""
         while True:
-            with self._database.guarded():
+            with self._database:
                 self._parts.state.put_job(self._parts.lease, job)
                 self.job = job
                 return

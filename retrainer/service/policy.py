@@ -38,5 +38,5 @@ class ModelPolicy:
     judge: JudgePolicy
     promotion: PromotionPolicy
     schedules: Mapping[str, Timetable] = field(default_factory=dict)
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     mature_after: Micros | None = None

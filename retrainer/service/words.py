@@ -11,7 +11,7 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
     champion, counts = status["champion"], status["counts"]
     lines = [
         f"{name}",
-        f"  champion     version {champion['version'] or '-'} (alias {champion['alias']}) since {champion['since'] or '-'}",
+        f"  champion     version {champion['version'] or '-'} ({champion['alias']}) since {champion['since'] or '-'}",
         *[f"  {metric:<12} {_metric(found)}" for metric, found in status["metrics"].items()],
         f"  outcomes     {status['outcomes']['n']} joined ever, {status['outcomes']['correct']} of them correct",
         f"  predictions  {_counts(counts['predictions'])}",

@@ -51,7 +51,7 @@ class WorkerParts:
 
 
 class Worker:
-    """`run` is a loop over `run_once`; all state that matters is in the manifest, the rest can be lost at any moment."""
+    """`run` is a loop over `run_once`. What matters is in the manifest; the rest can be lost at any moment."""
 
     def __init__(self, policy: WorkerPolicy, parts: WorkerParts, owner: str) -> None:
         self.policy = policy
@@ -92,7 +92,7 @@ class Worker:
     def _work(self) -> bool:
         assert self._shard is not None
         if self._store.lost_at is None:  # else the log keeps what memory should not
-            with self._broker.guarded():
+            with self._broker:
                 self._shard.read(self.parts.log.poll(_POLL_SECONDS))
                 self._shard.watch_partitions()
         if self._shard.is_due():
@@ -101,15 +101,15 @@ class Worker:
 
     def _flush(self, shard: _Shard) -> None:
         ends: Mapping[Partition, int] = {}
-        with self._broker.guarded():
+        with self._broker:
             ends = self.parts.log.ends()
-        with self._store.guarded():
+        with self._store:
             shard.flush(ends)
 
     def _assign(self) -> bool:
-        with self._store.guarded():
+        with self._store:
             lease = self.parts.state.claim(self.policy.shard, self.owner, self.parts.clock.now())
-            with self._broker.guarded():
+            with self._broker:
                 recovered = recover(self.policy, self.parts, lease)
                 self._shard = _Shard(self.policy, self.parts, recovered)
         return self._shard is not None

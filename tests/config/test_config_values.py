@@ -127,7 +127,9 @@ def test_triggers_are_known_by_their_kind(read_model: Any) -> None:
     assert (monthly.cron, monthly.timezone) == ("0 3 1 * 7", ZoneInfo("America/New_York"))
 
 
-@pytest.mark.parametrize("cron", ["*/5 * * * *", "0 3 * * 0", "0 3 * * 1-7", "0 3 * * sun-tue", "0 3 * * Fri-sun", "0 0 1 jan *"])
+@pytest.mark.parametrize(
+    "cron", ["*/5 * * * *", "0 3 * * 0", "0 3 * * 1-7", "0 3 * * sun-tue", "0 3 * * Fri-sun,2", "0 0 1 jan */2"]
+)
 def test_weekdays_mean_what_they_mean_in_cron(cron: str, read_model: Any) -> None:
     model = read_model(f'triggers: {{t: {{schedule: {{cron: "{cron}"}}}}}}')
     assert model.triggers["t"].schedule.cron == cron
@@ -139,7 +141,7 @@ def test_retrain_when_is_a_condition_over_triggers(read_model: Any) -> None:
 
 
 def test_slices_are_features_or_conditions(read_model: Any) -> None:
-    model = read_model("slices: [carrier, {name: long, when: distance > 1500 and carrier in ('AA', 'UA')}]")
+    model = read_model("""slices: [carrier, {name: long, when: "distance > 1500 and carrier in ('AA', 'UA')"}]""")
     assert model.slices == (
         Slice("carrier", field="carrier"),
         Slice("long", when="distance > 1500 and carrier in ('AA', 'UA')"),
@@ -271,7 +273,10 @@ class TestPaths:
     def test_absolute_paths_and_urls_stay(self, read: Read) -> None:
         settings = read("""
 state: {database: "postgresql+psycopg://me@db/retrainer", segments: "s3://bucket/segments"}
-mlflow: {tracking_uri: "https://mlflow.example.org", registry_uri: "sqlite:////var/mlflow.db", artifacts: /var/artifacts}
+mlflow:
+  tracking_uri: https://mlflow.example.org
+  registry_uri: sqlite:////var/mlflow.db
+  artifacts: /var/artifacts
 models: {flights: }""")
         assert settings.state.database == "postgresql+psycopg://me@db/retrainer"
         assert settings.state.segments == "s3://bucket/segments"
@@ -290,4 +295,4 @@ models: {flights: }""")
 def test_settings_cannot_be_changed(read: Read) -> None:
     settings = read("models: {flights: }")
     with pytest.raises(ValueError, match="frozen"):
-        settings.service.jobs = 2  # type: ignore[misc]
+        settings.service.jobs = 2

@@ -44,9 +44,7 @@ class Database:
     def writing_as(self, lease: Lease) -> Iterator[Connection]:
         """A writing transaction that is refused unless the lease is still held."""
         with self.writing() as connection:
-            held = update(schema.leases).where(
-                schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch
-            )
+            held = update(schema.leases).where(schema.leases.c.name == lease.name, schema.leases.c.epoch == lease.epoch)
             if connection.execute(held.values(epoch=lease.epoch)).rowcount != 1:
                 raise Fenced(f"{lease.name} is owned by a newer process than epoch {lease.epoch}")
             yield connection
@@ -55,12 +53,13 @@ class Database:
         """Take a lease over: the epoch goes up, and whoever held it cannot write any more."""
         with self.writing() as connection:
             found = connection.execute(select(schema.leases.c.epoch).where(schema.leases.c.name == name)).scalar()
-            facts = {"name": name, "epoch": (found or 0) + 1, "owner": owner, "claimed_at": now}
+            epoch = (found or 0) + 1
+            facts = {"name": name, "epoch": epoch, "owner": owner, "claimed_at": now}
             if found is None:
                 connection.execute(insert(schema.leases), facts)
             else:
                 connection.execute(update(schema.leases).where(schema.leases.c.name == name), facts)
-            return Lease(name=name, epoch=facts["epoch"])
+            return Lease(name=name, epoch=epoch)
 
     def close(self) -> None:
         """Give every connection back."""
@@ -70,8 +69,8 @@ class Database:
     def _transaction(self, *, immediate: bool) -> Iterator[Connection]:
         try:
             self._prepare()
-            with self._engine.connect() as connection:
-                connection = connection.execution_options(**{_IMMEDIATE: immediate})
+            with self._engine.connect() as plain:
+                connection = plain.execution_options(**{_IMMEDIATE: immediate})
                 with connection.begin():
                     yield connection
         except DBAPIError as error:

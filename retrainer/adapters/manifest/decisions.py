@@ -59,9 +59,7 @@ class SqlDecisionState:
                 answered = update(schema.requests).where(schema.requests.c.request_id == request_id)
                 connection.execute(answered.values(answer=answer))
             kept = upsert(schema.memories).values(model=step.model, body=step.memory)
-            connection.execute(
-                kept.on_conflict_do_update(index_elements=["model"], set_={"body": step.memory})
-            )
+            connection.execute(kept.on_conflict_do_update(index_elements=["model"], set_={"body": step.memory}))
 
     def decisions(self, model: str, last: int) -> Sequence[Decision]:
         table = schema.decisions

@@ -111,9 +111,7 @@ def _stored(row: Row[tuple[object, ...]]) -> StoredSegment:
     return StoredSegment(number=row.number, name=row.name, content=row.content, watermarks=row.watermarks)
 
 
-def _move(
-    connection: Connection, moves: Mapping[Partition, tuple[int, int]], ends: Mapping[Partition, int]
-) -> None:
+def _move(connection: Connection, moves: Mapping[Partition, tuple[int, int]], ends: Mapping[Partition, int]) -> None:
     table = schema.positions
     for at, (before, after) in moves.items():
         held = (table.c.topic == at.topic, table.c.partition == at.number, table.c.position == before)
@@ -144,9 +142,7 @@ def _forget(connection: Connection, model: str, fingerprint: str) -> None:
     for table in (schema.tallies, schema.counts):
         connection.execute(delete(table).where(table.c.model == model))
     fresh = upsert(schema.progress).values(model=model, fingerprint=fingerprint)
-    connection.execute(
-        fresh.on_conflict_do_update(index_elements=["model"], set_={"fingerprint": fingerprint})
-    )
+    connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_={"fingerprint": fingerprint}))
 
 
 def _apply(connection: Connection, delta: ModelDelta) -> None:

@@ -185,20 +185,54 @@ class TestErrors:
         (tmp_path / "arte facts").unlink()
         real.record_run(report)
 
-    def test_a_locked_database_is_unreachable(self, real: MlflowRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-        # What SQLite says after the 20 seconds that MLflow tells it to wait; the test does not wait them.
-        from mlflow.store.db.utils import _get_managed_session_maker
-        from sqlalchemy.exc import OperationalError
+    @pytest.mark.parametrize(
+        ("code", "kind"),
+        [
+            ("TEMPORARILY_UNAVAILABLE", Unreachable),  # a database that stays locked, too
+            ("INTERNAL_ERROR", Unreachable),
+            ("REQUEST_LIMIT_EXCEEDED", Unreachable),
+            ("ENDPOINT_NOT_FOUND", Unreachable),
+            ("PERMISSION_DENIED", Refused),
+            ("UNAUTHENTICATED", Refused),
+            ("INVALID_PARAMETER_VALUE", Refused),
+            ("BAD_REQUEST", Refused),
+        ],
+    )
+    def test_an_answer_is_a_pause_or_a_refusal(
+        self, real: MlflowRegistry, monkeypatch: pytest.MonkeyPatch, code: str, kind: type[Exception]
+    ) -> None:
+        from mlflow.exceptions import RestException
 
-        def locked(*_: object) -> None:
-            with _get_managed_session_maker(NoSession, "other")():
-                raise OperationalError("INSERT", {}, sqlite3.OperationalError("database is locked"))
+        def answer(*_: object) -> None:
+            raise RestException({"error_code": code, "message": "because"})
 
         real.prepare()
-        client = real._mlflow._client
-        monkeypatch.setattr(client, "set_registered_model_alias", locked)
-        with pytest.raises(Unreachable, match="database is locked"):
-            real.point("flights", "champion", "1")
+        monkeypatch.setattr(real._mlflow._client, "get_registered_model", answer)
+        with pytest.raises(kind, match=r"read the alias 'champion' of 'flights'.*because") as caught:
+            real.version_at("flights", "champion")
+        assert ("MLFLOW_TRACKING_TOKEN" in str(caught.value)) == (code in {"PERMISSION_DENIED", "UNAUTHENTICATED"})
+
+    @pytest.mark.parametrize(("status", "kind"), [(503, Unreachable), (429, Unreachable), (403, Refused)])
+    def test_so_is_an_answer_about_artifacts(
+        self,
+        real: MlflowRegistry,
+        report: RunReport,
+        monkeypatch: pytest.MonkeyPatch,
+        status: int,
+        kind: type[Exception],
+    ) -> None:
+        import requests
+
+        response = requests.Response()
+        response.status_code = status
+
+        def answer(*_: object) -> None:
+            raise requests.HTTPError("because", response=response)
+
+        real.prepare()
+        monkeypatch.setattr(real._mlflow._client, "log_artifact", answer)
+        with pytest.raises(kind, match="because"):
+            real.record_run(report)
 
     def test_our_own_mistakes_are_not_called_an_outage(
         self, real: MlflowRegistry, monkeypatch: pytest.MonkeyPatch
@@ -209,17 +243,6 @@ class TestErrors:
             real.version_at("flights", "champion")
 
 
-class NoSession:
-    """As much of a database session as MLflow's wrapper needs."""
-
-    def __enter__(self) -> NoSession:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def rollback(self) -> None: ...
-
-
 class TestPassword:
     @pytest.mark.parametrize(
         ("uri", "shown"),
@@ -227,7 +250,6 @@ class TestPassword:
             ("https://user:secret@host:5000/path", "https://user:***@host:5000/path"),
             ("postgresql+psycopg://user:se%40c@ret@host/db", "postgresql+psycopg://user:***@host/db"),
             ("https://user@host/", "https://user@host/"),
-            ("http://host:5000/a:b@c", "http://host:5000/a:b@c"),
             ("sqlite:///state/mlflow.db", "sqlite:///state/mlflow.db"),
         ],
     )

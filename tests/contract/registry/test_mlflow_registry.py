@@ -246,3 +246,32 @@ class TestVersion:
         register(real, report, folder)
         assert register(real, replace(report, job_id="job-2", model="others"), folder) == "1"
         assert register(real, report, folder) == "1"
+
+    def test_people_load_it_by_its_alias(
+        self,
+        real: MlflowRegistry,
+        tracking_uri: str,
+        report: RunReport,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        import mlflow.pyfunc
+        import mlflow.sklearn
+        import pandas as pd
+        from sklearn.linear_model import LogisticRegression
+
+        rows = pd.DataFrame({"delay": [1.0, 2.0, 30.0, 40.0]})
+        model = LogisticRegression().fit(rows, ["on_time", "on_time", "late", "late"])
+        signature = mlflow.models.infer_signature(rows, model.predict(rows))
+        saved = {"signature": signature, "input_example": rows, "pip_requirements": ["scikit-learn"]}
+        mlflow.sklearn.save_model(model, str(tmp_path / "saved"), **saved)
+        real.point("flights", "champion", register(real, report, tmp_path / "saved"))
+
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
+        uri = "models:/flights@champion"
+        assert list(mlflow.sklearn.load_model(uri).predict(rows)) == ["on_time", "on_time", "late", "late"]
+        loaded = mlflow.pyfunc.load_model(uri)
+        assert list(loaded.predict(rows)) == ["on_time", "on_time", "late", "late"]
+        assert loaded.metadata.signature == signature
+        assert loaded.input_example.equals(rows)
+        assert loaded.metadata.run_id == real.record_run(report)

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,7 @@ from retrainer.adapters.mlflow_registry import MlflowRegistry
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import RunReport
 
-STARTED: Final = "Application startup complete"
+STARTED: Final = "Uvicorn running on"
 
 
 @dataclass
@@ -28,6 +30,7 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[str] | None = None
+    reader: threading.Thread = field(default_factory=threading.Thread)
 
     @property
     def uri(self) -> str:
@@ -35,12 +38,10 @@ class Server:
 
     def start(self) -> None:
         options = ["--host=127.0.0.1", f"--port={self.port}", "--workers=1"]
-        stores = [
-            f"--backend-store-uri=sqlite:///{self.folder}/mlflow.db",
-            f"--artifacts-destination={self.folder}/served",
-        ]
+        options += [f"--backend-store-uri=sqlite:///{self.folder}/mlflow.db"]
+        options += [f"--artifacts-destination={self.folder}/served"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *options, *stores],
+            [sys.executable, "-m", "mlflow", "server", *options],
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             cwd=self.folder,
             stdout=subprocess.PIPE,
@@ -49,18 +50,25 @@ class Server:
             text=True,
         )
         assert self.process.stdout
-        lines = []
+        said = []
         for line in self.process.stdout:
-            lines.append(line)
+            said.append(line)
             if STARTED in line:
-                return
-        pytest.fail("mlflow server ended: " + "".join(lines))
+                break
+        else:
+            pytest.fail("mlflow server ended: " + "".join(said))
+        # What it writes from now on is read away, or it would stop at a full pipe.
+        self.reader = threading.Thread(target=deque, args=(self.process.stdout, 0))
+        self.reader.start()
 
     def kill(self) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.communicate()
-            self.process = None
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.reader.join()
+        if self.process.stdout:
+            self.process.stdout.close()
+        self.process = None
 
 
 @pytest.fixture
@@ -69,9 +77,11 @@ def server(tmp_path: Path, tracking_uri: str) -> Iterator[Server]:
         server = Server(tmp_path, free.getsockname()[1])
     server.start()
     yield server
-    server.kill()
+    if server.process:
+        server.kill()
 
 
+@pytest.mark.slow
 def test_the_whole_story(server: Server, report: RunReport, folder: Path, tmp_path: Path) -> None:
     registry = MlflowRegistry(server.uri, artifacts="state/artifacts")
     registry.prepare()
@@ -90,20 +100,22 @@ def test_the_whole_story(server: Server, report: RunReport, folder: Path, tmp_pa
     check_server_side(server.uri, run_id, report)
 
     server.kill()
-    for call in calls(registry, report, folder, tmp_path):
+    for call in calls(registry, report, folder, tmp_path, run_id):
         with pytest.raises(Unreachable, match=server.uri):
             call()
     assert not (tmp_path / "again").exists()
 
     server.start()
-    for call in calls(registry, report, folder, tmp_path):
+    for call in calls(registry, report, folder, tmp_path, run_id):
         call()
     assert registry.version_at("flights", "challenger") is None
     assert registry.register("flights", "job-1", run_id, folder, {}) == "1"
     assert (tmp_path / "again/data/model.txt").read_text() == "first"
 
 
-def calls(registry: MlflowRegistry, report: RunReport, folder: Path, tmp_path: Path) -> list[Callable[[], object]]:
+def calls(
+    registry: MlflowRegistry, report: RunReport, folder: Path, tmp_path: Path, run_id: str
+) -> list[Callable[[], object]]:
     return [
         registry.prepare,
         lambda: registry.version_at("flights", "champion"),
@@ -111,7 +123,7 @@ def calls(registry: MlflowRegistry, report: RunReport, folder: Path, tmp_path: P
         lambda: registry.unpoint("flights", "challenger"),
         lambda: registry.fetch_model("flights", "1", tmp_path / "again"),
         lambda: registry.record_run(replace(report, job_id="job-2")),
-        lambda: registry.register("flights", "job-1", "0" * 32, folder, {}),
+        lambda: registry.register("flights", "job-1", run_id, folder, {}),
     ]
 
 

@@ -1,0 +1,104 @@
+"""A key whose capability is not built yet is named, never accepted and ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from retrainer.config.load import load
+from retrainer.config.unbuilt import Unbuilt
+
+BASE = """\
+kafka: {bootstrap_servers: "localhost:9092"}
+defaults:
+  task: classification
+  predictions: {topic: predictions}
+  labels: {topic: labels}
+  training: {estimator: sklearn.linear_model.LogisticRegression}
+models:
+  flights:
+"""
+
+Asked = Callable[[str], tuple[Unbuilt, ...]]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Asked:
+    """What a file asks for that is not built."""
+
+    def asked(content: str) -> tuple[Unbuilt, ...]:
+        path = tmp_path / "retrainer.yaml"
+        path.write_text(content)
+        return load(path, {}).unbuilt
+
+    return asked
+
+
+def test_defaults_ask_for_nothing(asked: Asked) -> None:
+    assert asked(BASE) == ()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "metrics: [accuracy, balanced_accuracy, f1_macro, f1_weighted, precision, recall, f1]",
+        "triggers: {t: {threshold: {metric: f1, below: 0.8, confident: true}}, s: {schedule: {every: 1d}}}",
+        "predictions: {fields: {id: {join: [a, b]}}}",
+        "training: {rows: auto, search: null}",
+        "training: {rows: {last: 5000}}",
+        "promotion: {mode: register, probation: null}",
+        "promotion: {mode: automatic}",
+        "guards: {min_coverage: 0, cooldown: 1h, per_day: 2}",
+        "slices: []",
+    ],
+)
+def test_what_is_built_asks_for_nothing(keys: str, asked: Asked) -> None:
+    assert asked(f"{BASE}    {keys}\n") == ()
+
+
+@pytest.mark.parametrize(
+    ("keys", "key"),
+    [
+        ("metrics: [accuracy, log_loss]", "metrics"),
+        ("slices: [carrier]", "slices"),
+        ("triggers: {t: {drop: {metric: f1, by: 0.1}}}", "triggers.t.drop"),
+        ("triggers: {t: {new_class: {}}}", "triggers.t.new_class"),
+        ("triggers: {t: {drift: {}}}", "triggers.t.drift"),
+        ("triggers: {t: {threshold: {metric: auc, below: 0.8}}}", "triggers.t.threshold.metric"),
+        ("labels: {absent: {after: 1h, value: no}}", "labels.absent"),
+        ("predictions: {expect_every: 1h}", "predictions.expect_every"),
+        ("guards: {min_coverage: 0.5}", "guards.min_coverage"),
+        ("training: {checks: {on: alert}}", "training.checks"),
+        ("training: {rows: since_change}", "training.rows"),
+        ("training: {estimator: null, command: [make]}", "training.command"),
+        ("judge: {floors: {auc: 0.6}}", "judge.floors.auc"),
+        ("judge: {expires: 7d}", "judge.expires"),
+        ("promotion: {mode: approval}", "promotion.mode"),
+        ("promotion: {probation: {labels: 10}}", "promotion.probation"),
+    ],
+)
+def test_what_is_not_built_is_named_with_its_line(keys: str, key: str, asked: Asked) -> None:
+    (found,) = asked(f"{BASE}    {keys}\n")
+    assert str(found) == f"not built yet: models.flights.{key}"
+    assert found.line == 9
+    assert found.reason
+
+
+def test_the_service_s_keys_are_named(asked: Asked) -> None:
+    content = """
+state: {memory: 2GiB, segments: "s3://bucket", database: "postgresql+psycopg://me@db/r"}
+service: {http: "0.0.0.0:80", token: t, notify: [], quarantine_topic: q}
+"""
+    assert [found.key for found in asked(BASE + "    {}" + content)] == [
+        "state.memory", "state.segments", "state.database", "service.http", "service.token", "service.quarantine_topic",
+    ]  # fmt: skip
+
+
+def test_what_the_defaults_ask_for_is_named_for_each_model(asked: Asked) -> None:
+    content = BASE.replace("models:", "  slices: [carrier]\nmodels:\n  trains: {}").replace("flights:", "flights: {}")
+    assert [(found.key, found.line) for found in asked(content)] == [
+        ("models.trains.slices", 7),
+        ("models.flights.slices", 7),
+    ]
