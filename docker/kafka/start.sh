@@ -13,7 +13,7 @@ pid_file=$home/pid
 fail() { echo "start.sh: $*" >&2; exit 1; }
 
 running() {
-    [[ -f $pid_file ]] && ps -o command= -p "$(cat "$pid_file")" 2>/dev/null | grep -q kafka.Kafka
+    [[ -f $pid_file && $(ps -ww -o command= -p "$(cat "$pid_file")" 2>/dev/null) == *kafka.Kafka* ]]
 }
 
 require_java() {
@@ -70,6 +70,7 @@ await() {
 mkdir -p "$home"
 echo '*' >"$cache/.gitignore"
 if ! running; then
+    ! answers || fail "something else answers on port $port; set KAFKA_PORT to another"
     require_java
     download
     format

@@ -7,7 +7,7 @@ cache=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/.kafka
 pid_file=$cache/$port/pid
 
 running() {
-    [[ -f $pid_file ]] && ps -o command= -p "$(cat "$pid_file")" 2>/dev/null | grep -q kafka.Kafka
+    [[ -f $pid_file && $(ps -ww -o command= -p "$(cat "$pid_file")" 2>/dev/null) == *kafka.Kafka* ]]
 }
 
 ended() {

@@ -114,10 +114,11 @@ class KafkaLog:
     def starting_positions(self, partitions: Sequence[Partition], start: Start) -> Mapping[Partition, int]:
         if start == "earliest":
             return {at: answer.offset for at, answer in self._offsets(partitions, OffsetSpec.EARLIEST).items()}
-        ends = self._ends_of(partitions)
         if start == "latest":
-            return ends
-        answers = self._offsets(partitions, self._milliseconds(start))
+            return self._ends_of(partitions)
+        since = self._milliseconds(start)
+        ends = self._ends_of(partitions)  # asked for first, so that no record comes between the answers unseen
+        answers = self._offsets(partitions, since)
         # An answer without a time means that no record is that young.
         return {at: answer.offset if answer.timestamp >= 0 else ends[at] for at, answer in answers.items()}
 

@@ -60,6 +60,7 @@ _TRANSIENT: Final = frozenset(
 _DENIED: Final = frozenset({"CUSTOMER_UNAUTHORIZED", "PERMISSION_DENIED", "UNAUTHENTICATED"})
 _OUTDATED: Final = "out-of-date database schema"
 _STORAGE_CLIENTS: Final = frozenset({"azure", "boto3", "botocore", "google", "urllib3"})
+_USER_INFO: Final = r"://[^/@:]*:(.+)@"
 _LONGEST_REASON: Final = 500
 
 
@@ -106,10 +107,6 @@ class Connection:
             return self._client
 
     def _connect(self) -> MlflowClient:
-        if _is_folder(self.tracking_uri):
-            raise Refused(
-                f"MLflow at {self.name}: MLflow keeps runs in a database now, not in a folder; use sqlite:///..."
-            )
         client_type = _import_quietly()
         # Named explicitly, or MLFLOW_REGISTRY_URI would take its place; Databricks has a default of its own.
         registry = self.registry_uri or (None if self.tracking_uri.startswith("databricks") else self.tracking_uri)
@@ -126,9 +123,8 @@ class Connection:
     def _reason(self, error: Exception) -> str:
         text = " ".join(str(error).split()) or type(error).__name__
         for uri in filter(None, (self.tracking_uri, self.registry_uri)):
-            text = text.replace(uri, masked(uri))
-            password = _password_in(uri)
-            text = text.replace(password, "***") if password else text
+            password = re.search(_USER_INFO, uri)
+            text = text.replace(password[1], "***") if password else text
         if getattr(error, "error_code", None) in _DENIED:
             text += " (check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
         return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + " ..."
@@ -136,20 +132,12 @@ class Connection:
 
 def masked(uri: str) -> str:
     """A URI as it may be shown: without the password."""
-    return re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", uri)
-
-
-def _password_in(uri: str) -> str | None:
-    found = re.search(r"://[^/@:]*:(.*)@", uri)
-    return found[1] if found else None
+    password = re.search(_USER_INFO, uri)
+    return uri[: password.start(1)] + "***" + uri[password.end(1) :] if password else uri
 
 
 def _is_database(uri: str) -> bool:
     return re.match(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?:", uri) is not None
-
-
-def _is_folder(uri: str) -> bool:
-    return re.match(r"file:|[A-Za-z]:\\|(?!databricks)[^:]*$", uri) is not None
 
 
 def _impatient(uri: str) -> str:
@@ -165,7 +153,8 @@ def _import_quietly() -> type[MlflowClient]:
         os.environ.setdefault(name, value)
     for name, level in _LOG_LEVELS.items():
         logger = logging.getLogger(name)
-        logger.addHandler(logging.NullHandler())  # without any handler, Python writes to standard error itself
+        if not logger.handlers:  # without any, Python writes warnings to standard error itself
+            logger.addHandler(logging.NullHandler())
         if logger.level == logging.NOTSET:
             logger.setLevel(level)
     from mlflow import MlflowClient

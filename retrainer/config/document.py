@@ -24,7 +24,7 @@ _CONSTANTS: Final[Mapping[str, Scalar]] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
 }  # fmt: skip
-_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INTEGER: Final = re.compile(r"[-+]?(0|[1-9][0-9]{0,999})")
 FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"([-+]?)\.(?:(inf)|(nan))", re.IGNORECASE)
 _KNOWN_TAGS: Final = frozenset(

@@ -26,6 +26,7 @@ _EXPECTED: Final[Mapping[str, str]] = {
     "greater_than_equal": "a number of at least {ge:g}",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
     "int_type": "a whole number",
     "less_than": "a number less than {lt:g}",
     "less_than_equal": "a number of at most {le:g}",
@@ -98,7 +99,8 @@ def _shown(value: object) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
-    return without_credentials(json.dumps(value, ensure_ascii=False, default=str))
+    text = without_credentials(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _section_at(root: type[BaseModel], path: KeyPath) -> type[BaseModel] | None:

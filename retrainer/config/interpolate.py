@@ -10,9 +10,7 @@ from typing import Final
 
 _REFERENCE: Final = re.compile(r"\$\$\{|\$\{([^}]*)\}?")
 _VARIABLE: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-
-
-_CLOSED: Final = re.compile(r"\$?\$\{[^}\n]*\}")
+_CLOSED: Final = re.compile(r"\$?\$\{[^}\n\"']*\}")
 _TOKEN: Final = re.compile("\ue000([0-9]+)\ue001")
 
 

@@ -271,6 +271,7 @@ Size = Annotated[
     PlainValidator(_written(parse_size, int)),
     PlainSerializer(format_size),
     Field(ge=1),
+    BeforeValidator(_no_boolean),
     _schema(type=["string", "integer"], pattern=SIZE_PATTERN, examples=["64MiB"]),
 ]
 Window = Annotated[

@@ -152,7 +152,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="flights", help="in MLflow's registry (default: %(default)s)")
     parser.add_argument("--alias", default="champion", help="(default: %(default)s)")
     parser.add_argument("--from", dest="since", type=pd.Timestamp, required=True, help="the first event time")
-    parser.add_argument("--until", type=pd.Timestamp, default=flights.LAST_DAY, help="(default: %(default)s)")
+    parser.add_argument("--until", type=pd.Timestamp, default=flights.END, help="(default: %(default)s)")
     parser.add_argument("--days-per-second", type=float, default=1.0, help="(default: %(default)s)")
     return parser.parse_args()
 

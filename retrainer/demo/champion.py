@@ -24,11 +24,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 from skops import __version__ as skops_version
 
-from retrainer.demo import flights
+from retrainer.demo import flights, plan
 
-MODEL: Final = "flights"
 ALIAS: Final = "champion"
-TRAINED_UNTIL: Final = pd.Timestamp("2013-03-01")
 
 _TEXTS: Final = ["carrier", "origin"]
 
@@ -56,7 +54,7 @@ def register(model: Pipeline, features: pd.DataFrame, artifacts: str) -> str:
         logged = mlflow.sklearn.log_model(
             model,
             name="model",
-            registered_model_name=MODEL,
+            registered_model_name=plan.MODEL,
             signature=infer_signature(example, model.predict(example)),
             input_example=example,
             # Named here, or MLflow would load the model once more to find out what it imports.
@@ -65,7 +63,7 @@ def register(model: Pipeline, features: pd.DataFrame, artifacts: str) -> str:
             skops_trusted_types=_TRUSTED,
         )
     version = str(logged.registered_model_version)
-    mlflow.MlflowClient().set_registered_model_alias(MODEL, ALIAS, version)
+    mlflow.MlflowClient().set_registered_model_alias(plan.MODEL, ALIAS, version)
     return version
 
 
@@ -77,7 +75,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(arguments.tracking_uri)
-    table = flights.load(until=TRAINED_UNTIL)
+    table = flights.load(until=pd.Timestamp(plan.CHAMPION_LEARNS_UNTIL).tz_localize(None))
     features = flights.as_sent(table)
     version = register(train(features, table["label"]), features, arguments.artifacts)
     print(json.dumps({"event": "champion.registered", "version": version, "rows": len(table)}), flush=True)

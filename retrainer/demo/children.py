@@ -8,11 +8,14 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 Entry = Mapping[str, Any]
 """One line of JSON that a process wrote."""
+
+Tell = Callable[[Entry], object]
 
 _KILLED_AFTER: Final = 12.0
 """Seconds; the service promises to stop within ten."""
@@ -37,18 +40,18 @@ class Child:
     """A process whose output goes to a file, and whose lines of JSON are also told as they come."""
 
     def __init__(
-        self, name: str, command: Sequence[str], folder: Path, log: Path, tell: Callable[[str, Entry], None]
+        self, name: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], tell: Tell
     ) -> None:
-        """Start it in `folder`; `tell` is called on a thread of this child."""
+        """Start it in `folder`, where `NAME.log` gets what it says; `tell` is called on a thread of this child."""
         self.name = name
-        self.log = log
+        self.log = folder / f"{name}.log"
         self._process = subprocess.Popen(  # noqa: S603 - our own programs
             ["/bin/sh", "-c", _LIFELINE, *command],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **environment},
             start_new_session=True,  # Ctrl-C on the terminal is for us; we then ask in order
         )
         self._listener = threading.Thread(target=self._listen, args=(tell,), name=name, daemon=True)
@@ -75,21 +78,26 @@ class Child:
         try:
             self._process.wait(_KILLED_AFTER)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
         return self.wait()
+
+    def kill(self) -> None:
+        """End it at once; the service's own processes notice, and end too."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def last_words(self, lines: int = 5) -> str:
         """The end of its output."""
         return "\n".join(self.log.read_text("utf-8", errors="replace").splitlines()[-lines:])
 
-    def _listen(self, tell: Callable[[str, Entry], None]) -> None:
+    def _listen(self, tell: Tell) -> None:
         assert self._process.stdout is not None
         with self.log.open("ab", buffering=0) as log:
             for line in self._process.stdout:
                 log.write(line)
                 entry = parsed(line)
                 if entry is not None:
-                    tell(self.name, entry)
+                    tell(entry)
 
 
 def parsed(line: bytes | str) -> Entry | None:
@@ -107,8 +115,3 @@ def stop_all(children: Sequence[Child]) -> None:
         child.ask_to_stop()
     for child in children:
         child.stop()
-
-
-def environment(threads: int = 1, **variables: str) -> None:
-    """What every child of this process inherits: one thread for sums, since there are several processes."""
-    os.environ.update({"OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), **variables})

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from retrainer.demo import plan
 from retrainer.errors import Refused
 
 FEATURES: Final = ("dep_delay", "distance", "hour", "carrier", "origin")
@@ -19,11 +20,8 @@ CLASSES: Final = ("late", "on_time")
 LATE_FROM_MINUTES: Final = 15
 
 FIRST_DAY: Final = pd.Timestamp("2013-01-01")
-LAST_DAY: Final = pd.Timestamp("2014-01-03")
+END: Final = pd.Timestamp("2014-01-03")
 """Some of the last day's flights left after it."""
-
-UPSTREAM_CHANGE: Final = pd.Timestamp("2013-04-15")
-"""From then on `dep_delay` comes in seconds instead of minutes, and nobody tells the model."""
 
 _MINUTES_ON_THE_GROUND: Final = 10
 """Between take-off and gate beside the time in the air; with it labels come after 30 to 705 minutes."""
@@ -34,7 +32,7 @@ _COLUMNS: Final = [
 ]
 
 
-def load(since: pd.Timestamp = FIRST_DAY, until: pd.Timestamp = LAST_DAY) -> pd.DataFrame:
+def load(since: pd.Timestamp = FIRST_DAY, until: pd.Timestamp = END) -> pd.DataFrame:
     """One row for each flight that landed, by take-off: `id`, `takeoff`, `landing`, `label` and the features.
 
     `dep_delay` is in minutes throughout; `as_sent` is what the upstream system makes of it.
@@ -62,13 +60,13 @@ def load(since: pd.Timestamp = FIRST_DAY, until: pd.Timestamp = LAST_DAY) -> pd.
         }
     )
     flights["dep_delay"] = flights["dep_delay"].astype("int64")
-    return flights.sort_values(["takeoff", "id"], ignore_index=True)
+    return flights.sort_values("takeoff", kind="stable", ignore_index=True)
 
 
 def as_sent(flights: pd.DataFrame) -> pd.DataFrame:
     """The features as the upstream system sends them: (flights, features)."""
     sent = flights[list(FEATURES)].copy()
-    changed = flights["takeoff"] >= UPSTREAM_CHANGE
+    changed = flights["takeoff"] >= pd.Timestamp(plan.UPSTREAM_CHANGE).tz_localize(None)
     sent.loc[changed, "dep_delay"] *= 60
     return sent
 
@@ -83,5 +81,5 @@ def _table() -> Path:
 
 def _ids(raw: pd.DataFrame, scheduled: pd.Series[pd.Timestamp]) -> pd.Series[str]:
     """A flight number flies once a day from an airport: `2013-04-15-UA1545-EWR`."""
-    day = scheduled.dt.strftime("%Y-%m-%d")
-    return day + "-" + raw["carrier"] + raw["flight"].astype(str) + "-" + raw["origin"]
+    days = np.datetime_as_string(scheduled.to_numpy("datetime64[D]"))  # ten times faster than strftime
+    return pd.Series(days, raw.index, "str") + "-" + raw["carrier"] + raw["flight"].astype("str") + "-" + raw["origin"]

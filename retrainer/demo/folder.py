@@ -32,7 +32,7 @@ class DemoFolder:
         path = path.absolute()
         mark = path / _MARK
         if path.exists() and not (path.is_dir() and (mark.exists() or not any(path.iterdir()))):
-            raise Refused(f"{path} is not a folder of the demo; choose another with --dir")
+            raise Refused(f"{path} is not a folder of the demo; choose another with --folder")
         path.mkdir(parents=True, exist_ok=True)
         folder = cls(path, _locked(mark))
         for name in _MADE:
@@ -55,9 +55,13 @@ class DemoFolder:
         return self.path / "accuracy.png"
 
     @property
+    def database(self) -> Path:
+        """MLflow's, where the configuration file has it."""
+        return self.path / "state" / "mlflow.db"
+
+    @property
     def tracking_uri(self) -> str:
-        """MLflow's, as the configuration file names it."""
-        return f"sqlite:///{self.path / 'state' / 'mlflow.db'}"
+        return f"sqlite:///{self.database}"
 
     def close(self) -> None:
         """Let others have it."""
@@ -70,7 +74,7 @@ def _locked(mark: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise Refused(f"another demo runs in {mark.parent}; choose another folder with --dir") from None
+        raise Refused(f"another demo runs in {mark.parent}; choose another with --folder") from None
     return file
 
 

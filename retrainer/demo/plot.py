@@ -104,7 +104,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.set_title(title, loc="left", fontsize=13, fontweight="bold", pad=44)
     axes.set_ylabel("accuracy over the newest joined outcomes (95 % shaded)")
     axes.set_xlabel("event time (2013)")
-    axes.xaxis_date()
+    axes.locator_params(axis="x", nbins=11, integer=True)
     axes.xaxis.set_major_formatter(lambda x, _: f"{datetime.fromtimestamp(x * _DAY, UTC):%d %b}")
     axes.grid(axis="y", color="#e4e8ec", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -58,6 +58,8 @@ class Story:
     promotions: list[Promotion] = field(default_factory=list)
     now: datetime | None = None
     """The newest event time that anybody spoke of."""
+    sent: dict[str, int] = field(default_factory=dict)
+    """What the application has sent: predictions, labels, repeated."""
 
     def observe(self, entry: Mapping[str, Any]) -> None:
         """Take in one line; one that says nothing new here is passed over."""
@@ -142,6 +144,10 @@ def _on_promoted(story: Story, entry: Mapping[str, Any]) -> None:
         )
 
 
+def _on_progress(story: Story, entry: Mapping[str, Any]) -> None:
+    story.sent = {name: value for name, value in entry.items() if isinstance(value, int)}
+
+
 _OBSERVERS: Final[Mapping[str, Callable[[Story, Mapping[str, Any]], None]]] = {
     "metric.updated": _on_metric,
     "trigger.fired": _on_fired,
@@ -152,13 +158,9 @@ _OBSERVERS: Final[Mapping[str, Callable[[Story, Mapping[str, Any]], None]]] = {
     "candidate.judged": _on_judged,
     "candidate.registered": _on_registered,
     "model.promoted": _on_promoted,
+    "application.progress": _on_progress,
+    "application.stopped": _on_progress,
 }
-
-
-def has_recovered(story: Story, line: float, outcomes: int) -> bool:
-    """Whether a promoted version stands at or above a line, over enough outcomes of its own."""
-    latest = story.after()
-    return latest is not None and latest.n >= outcomes and latest.value >= line
 
 
 def evaluation_of(entry: Mapping[str, Any], fallback: Evaluation | None = None) -> Evaluation | None:

@@ -43,8 +43,8 @@ class Sky:
     """The flights as time passes: who takes off, who lands. Labels come only for flights that took off in here."""
 
     def __init__(self, flights: pd.DataFrame) -> None:
-        self._by_takeoff = flights.sort_values(["takeoff", "id"], ignore_index=True)
-        self._by_landing = flights.sort_values(["landing", "id"], ignore_index=True)
+        self._by_takeoff = flights.sort_values("takeoff", kind="stable", ignore_index=True)
+        self._by_landing = flights.sort_values("landing", kind="stable", ignore_index=True)
 
     def departures(self, after: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
         """The flights that took off after one moment and not after another, in that order."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fractions import Fraction
+from math import ceil
 from typing import Any, Final
 
 from retrainer.domain.conditions import Condition
@@ -55,7 +57,7 @@ class DecisionPolicy:
     @property
     def rows_needed(self) -> int:
         """The fewest rows whose newest part is large enough to judge on."""
-        return -int(-self.min_holdout // self.holdout)
+        return ceil(self.min_holdout / Fraction(str(self.holdout)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +172,8 @@ def _asking(policy: DecisionPolicy, situation: Situation) -> tuple[str, ...]:
 
 
 def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:
-    """The first guard that objects. A person's request passes all but single flight and the rows."""
-    guards: list[_Guard] = [_single_flight, _enough_rows]
+    """The first guard that objects. A person's request passes all but single flight, the rows and observing."""
+    guards: list[_Guard] = [_single_flight, _enough_rows, _observing]
     if situation.request is None:
         guards = [_paused, _single_flight, _once_per_slot, _min_labels, _enough_rows, _cooldown, _per_day, _observing]
     return next((hold for guard in guards if (hold := guard(policy, situation))), None)
@@ -233,14 +235,20 @@ def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     if last is None:
         return None
     until = last.decided_at + policy.guards.cooldown
-    rested = last.ended_wall is None or situation.now - last.ended_wall >= min(WALL_FLOOR, policy.guards.cooldown)
-    if situation.slot_end >= until and rested:
-        return None
-    return Hold(
-        reason="cooldown",
-        message=f"cools down until {iso(until)} after job {last.job_id}",
-        evidence={"job_id": last.job_id, "until": iso(until)},
-    )
+    if situation.slot_end < until:
+        return Hold(
+            reason="cooldown",
+            message=f"cools down until {iso(until)} after job {last.job_id}",
+            evidence={"job_id": last.job_id, "until": iso(until)},
+        )
+    floor = min(WALL_FLOOR, policy.guards.cooldown)
+    if last.ended_wall is not None and situation.now - last.ended_wall < floor:
+        return Hold(
+            reason="cooldown",
+            message=f"pauses for {floor // SECOND} s after job {last.job_id}, however fast events come",
+            evidence={"job_id": last.job_id, "until": iso(last.ended_wall + floor)},
+        )
+    return None
 
 
 def _per_day(policy: DecisionPolicy, situation: Situation) -> Hold | None:

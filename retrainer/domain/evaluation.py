@@ -93,7 +93,7 @@ class MetricUpdated:
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerChanged:
-    """A trigger says something else than before, or fires on new evidence."""
+    """A trigger says something else than before."""
 
     name: str
     kind: str

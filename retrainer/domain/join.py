@@ -187,23 +187,27 @@ class JoinIndex:
 
     def _replace(self, key: str, before: Entry | None, after: Entry) -> None:
         self._entries[key] = after
+        change = standing(self.policy, after)
         if before is not None:
-            self._count(standing(self.policy, before), -1)
-        self._count(standing(self.policy, after), +1)
+            held = standing(self.policy, before)
+            change.statuses.subtract(held.statuses)
+            change.cells.subtract(held.cells)
+        self._count(change)
         if before is None or self._expiry(before) != self._expiry(after):
             self._schedule(key, after)
 
-    def _count(self, change: Standing, sign: int) -> None:
+    def _count(self, change: Standing) -> None:
         for status, n in change.statuses.items():
-            self._statuses[status] += sign * n
+            self._statuses[status] += n
         for cell, n in change.cells.items():
-            self._cells[self._into_open(cell)] += sign * n
+            if n:
+                self._cells[self._into_open(cell, n)] += n
 
-    def _into_open(self, cell: TallyKey) -> TallyKey:
+    def _into_open(self, cell: TallyKey, n: int) -> TallyKey:
         """What arrives for a closed slot enters the oldest open one: closed slots never change."""
         if self.first_open is None or cell.slot >= self.first_open:
             return cell
-        self.moved_to_open += 1
+        self.moved_to_open += max(0, n)
         return cell._replace(slot=self.first_open)
 
     def _schedule(self, key: str, entry: Entry) -> None:

@@ -56,11 +56,10 @@ def open_intents(rows: Sequence[LedgerRow]) -> list[LedgerRow]:
 
 def reign(rows: Sequence[LedgerRow]) -> Reign | None:
     """The holder of the alias by the newest settled row; None where the ledger says nothing yet."""
-    verified = {row.of for row in rows if row.act is Act.VERIFIED}
-    held = [row for row in rows if row.act is Act.EXTERNAL or row.number in verified]
-    if not held:
+    settled = [row for row in rows if row.act in {Act.VERIFIED, Act.EXTERNAL}]
+    if not settled:
         return None
-    newest = held[-1]
+    newest = {row.number: row for row in rows}.get(settled[-1].of or 0, settled[-1])
     return Reign(
         version=newest.version,
         effective_from=newest.effective_from,

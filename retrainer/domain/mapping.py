@@ -15,6 +15,7 @@ MAX_FUTURE: Final[Micros] = 3600 * SECOND
 
 _MISSING: Final = object()
 _ID_SEPARATOR: Final = "\x1f"
+_ESCAPED: Final = str.maketrans({"\\": "\\\\", _ID_SEPARATOR: "\\s"})
 
 
 class Unusable(ValueError):
@@ -25,7 +26,8 @@ class Unusable(ValueError):
 class Field:
     """Where one value stands in a record: several paths mean the first that is present.
 
-    A path is dotted (`payload.after.id`); it may start with `$key`, `$headers`, `$timestamp` or `$value`.
+    A path is dotted (`payload.after.id`); it may start with `$key`, `$headers`, `$timestamp` or `$value`. What is
+    null counts as absent.
     """
 
     paths: tuple[str, ...]
@@ -105,7 +107,7 @@ def prediction_of(mapping: EventMapping, envelope: Envelope) -> Prediction:
         _time(mapping, envelope),
         origin,
         _class(mapping.value, "prediction", envelope),
-        "" if version is _MISSING or version is None else _canonical("version", version),
+        "" if version is _MISSING else _canonical("version", version),
     )
 
 
@@ -134,7 +136,8 @@ def features_of(mapping: EventMapping, envelope: Envelope) -> Document:
 def _other_fields(mapping: EventMapping, envelope: Envelope) -> dict[str, Any]:
     optional = [one for one in (mapping.version, mapping.score) if one is not None]
     used = [*mapping.id, mapping.time, mapping.value, *optional]
-    taken = {path.split(".")[0] for one in used for path in one.paths} | {path.split(".")[0] for path in mapping.where}
+    paths = [*(path for one in used for path in one.paths), *mapping.where]
+    taken = {path.removeprefix("$value.").split(".")[0] for path in paths}
     document = envelope.document if isinstance(envelope.document, Mapping) else {}
     return {name: value for name, value in document.items() if name not in taken}
 
@@ -147,14 +150,14 @@ def _feature(value: object) -> object:
 def _first(where: Field, envelope: Envelope) -> object:
     for path in where.paths:
         found = envelope.get(path)
-        if found is not _MISSING:
+        if found is not _MISSING and found is not None:
             return found
     return _MISSING
 
 
 def _id(mapping: EventMapping, envelope: Envelope) -> str:
     parts = [_canonical("id", _required(part, "id", envelope)) for part in mapping.id]
-    return parts[0] if len(parts) == 1 else _ID_SEPARATOR.join(parts)
+    return parts[0] if len(parts) == 1 else _ID_SEPARATOR.join(part.translate(_ESCAPED) for part in parts)
 
 
 def _time(mapping: EventMapping, envelope: Envelope) -> Micros:
@@ -174,7 +177,7 @@ def _class(where: Field, name: str, envelope: Envelope) -> str:
 
 def _required(where: Field, name: str, envelope: Envelope) -> object:
     found = _first(where, envelope)
-    if found is _MISSING or found is None:
+    if found is _MISSING:
         raise Unusable(f"{name}: nothing at {' or '.join(where.paths)}")
     return found
 
@@ -198,7 +201,8 @@ def _origin(record: Record) -> Origin:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", errors="replace")
+    # Escaped, not replaced: two keys that are no text (numbers in binary, say) must stay two.
+    return raw.decode("utf-8", errors="backslashreplace")
 
 
 def topics(mappings: Sequence[EventMapping]) -> tuple[str, ...]:

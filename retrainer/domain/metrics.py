@@ -67,7 +67,8 @@ def wilson(hits: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     centre = share + z * z / (2 * n)
     margin = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
+    # At a share of 0 or 1 the limit equals it, which rounding must not hide.
+    return max(0.0, min(share, (centre - margin) / scale)), min(1.0, max(share, (centre + margin) / scale))
 
 
 @dataclass(frozen=True)
@@ -128,9 +129,8 @@ def _of_positive(score: Callable[[_ClassCounts], float]) -> _Metric:
 
     def metric(cells: Cells, positive: str | None) -> float | None:
         classes = _per_class(cells)
-        if not classes:
-            return None
-        return score(classes.get(positive or max(classes), _ClassCounts(0, 0, 0)))
+        counts = classes.get(positive or max(classes, default=""))
+        return score(counts) if counts else None
 
     return metric
 

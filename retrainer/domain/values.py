@@ -68,24 +68,43 @@ def to_micros(value: object, unit: TimeUnit | None = None) -> Micros:
 
 
 def _from_text(text: str, unit: TimeUnit | None) -> Micros:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+    """Digits are a number, but for the eight of a date: ISO-8601 takes many a millisecond for a day in 1712."""
+    number = _number_in(text)
+    found = _moment_in(text) if number is None or (unit is None and len(text) == len("20130415")) else None
+    if found is not None:
+        return _in_range(micros(found), text)
+    if number is None:
+        raise ValueError(f"expected an ISO-8601 time or a number, got {text[:40]!r}")
+    return to_micros(number, unit)
+
+
+def _number_in(text: str) -> float | None:
+    for read in (int, float):
         try:
-            return to_micros(float(text), unit)
+            return read(text)
         except ValueError:
-            raise ValueError(f"expected an ISO-8601 time or a number, got {text[:40]!r}") from None
-    return micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+            continue
+    return None
+
+
+def _moment_in(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _from_number(value: float, unit: TimeUnit) -> Micros:
     if isinstance(value, int):
-        scaled = value // 1000 if unit == "ns" else value * int(_PER_UNIT[unit])
-    else:
-        scaled = round(value * _PER_UNIT[unit])
-    if not _MIN <= scaled <= _MAX:
-        raise ValueError(f"expected a time between the years 1 and 9999, got {value}")
-    return scaled
+        return _in_range(value // 1000 if unit == "ns" else value * int(_PER_UNIT[unit]), value)
+    return _in_range(value * _PER_UNIT[unit], value)
+
+
+def _in_range(time: float, given: object) -> Micros:
+    if not _MIN <= time <= _MAX:
+        raise ValueError(f"expected a time between the years 1 and 9999, got {given}")
+    return round(time)
 
 
 def _unit_of(value: float) -> TimeUnit:
@@ -102,8 +121,8 @@ def micros(moment: datetime) -> Micros:
 
 
 def moment(time: Micros) -> datetime:
-    """The moment (UTC) of an event time."""
-    return _EPOCH + timedelta(microseconds=time)
+    """The moment (UTC) of an event time; the nearest that has a name where the year is not between 1 and 9999."""
+    return _EPOCH + timedelta(microseconds=min(max(time, _MIN), _MAX))
 
 
 def iso(time: Micros) -> str:

@@ -80,7 +80,8 @@ class History:
             n, first = n + size, slot
         if isinstance(window, CountWindow) and n < window.outcomes:
             return None
-        return View(cells=cells, n=n, first=first, end=slot_start(newest + 1))
+        counted = +cells  # a correction may take back an outcome from before the window
+        return View(cells=counted, n=counted.total(), first=first, end=slot_start(newest + 1))
 
     def beat(self, window: Window) -> int:
         """A number that grows by one with every tenth of the window; a new number means a new evaluation."""

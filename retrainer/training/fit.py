@@ -51,6 +51,6 @@ def _learnable(rows: Rows) -> Rows:
     classes, counts = np.unique(rows.labels, return_counts=True)
     kept = classes[counts > 1]
     if len(kept) < 2:
-        told = f"only the class {kept[0]!r}" if len(kept) else "no class twice"
+        told = f"only the class {str(kept[0])!r}" if len(kept) else "no class twice"
         raise CannotTrain(f"the {len(rows)} rows to learn from hold {told}")
     return rows if len(kept) == len(classes) else rows.where(np.isin(rows.labels, kept))

@@ -114,11 +114,12 @@ class Bootstrap:
     positive: str | None
     alpha: float
     seed: int
+    fewest: int = FEWEST_RESAMPLES
 
     @property
     def resamples(self) -> int:
         """So many that the tail beyond alpha holds about ten of them."""
-        return min(MOST_RESAMPLES, max(FEWEST_RESAMPLES, ceil(10 / self.alpha)))
+        return min(MOST_RESAMPLES, max(self.fewest, ceil(10 / self.alpha)))
 
     def compare(self, labels: Answers, candidate: Answers, other: Answers, margin: float) -> Comparison | None:
         """The candidate against the other; None where the metric has no value on these rows."""

@@ -61,9 +61,11 @@ def _format(fitted: Pipeline, estimator: str) -> tuple[Saved, list[str] | None]:
     import skops.io  # slow to import
 
     try:
-        found = skops.io.get_untrusted_types(data=skops.io.dumps(fitted))
+        written = skops.io.dumps(fitted)
+        found = skops.io.get_untrusted_types(data=written)
+        skops.io.loads(written, trusted=found)  # some things can be written and not be read again
     except Exception as error:  # noqa: BLE001 - whatever an estimator's own state makes skops raise
-        return Saved(format="cloudpickle", why=f"skops cannot write it: {error}"), None
+        return Saved(format="cloudpickle", why=f"skops cannot keep it: {type(error).__name__}: {error}"), None
     # The estimator's own package was named in the configuration and has just been run.
     prefixes = (*_TRUSTED, f"{estimator}.")
     strange = [name for name in found if not name.startswith(prefixes) and name != _TRUSTED_EXACTLY]

@@ -116,6 +116,8 @@ IN_A_MODEL = {
     "training: {rows: since_change}\n    triggers: {t: {schedule: {every: 1d}}}": "training.rows: expected a change "
     "trigger among the triggers, got since_change without one",
     "training: {holdout: 1}": "training.holdout: expected a number less than 1, got 1",
+    "training: {limits: {memory: true}}": "training.limits.memory: expected a number, got true",
+    f"guards: {{per_day: {'9' * 5000}}}": f'guards.per_day: expected a whole number, got "{"9" * 76}...',
     "training: {limits: {memory: lots}}": 'training.limits.memory: expected a size such as 64MiB, got "lots"',
     "judge: {floors: {mae: 1}}": "judge.floors.mae: expected a metric for classification (accuracy, balanced_accuracy, "
     "precision, recall, f1, f1_macro, f1_weighted, auc, log_loss, brier, calibration_error), "
@@ -153,6 +155,9 @@ IN_THE_FILE = {
     "directory",
     '{bootstrap_servers: "b:1", group_id: "${a b}"}': "kafka.group_id: expected ${VAR}, ${VAR:-default} or "
     "${file:/path}, got ${a b}",
+    '{bootstrap_servers: "b:1", group_id: "${GROUP"}': "kafka.group_id: expected a closing brace after ${",
+    '{bootstrap_servers: "b:1", [a]: b}': "kafka: expected a key that is text",
+    '{bootstrap_servers: "b:1", <<: 3}': "kafka.<<: expected an alias for a mapping",
     '{bootstrap_servers: "b:1", bootstrap_servers: "b:2"}': "kafka.bootstrap_servers: given twice, first in line 1",
     '{bootstrap_servers: "b:1", group_id: !secret x}': "kafka.group_id: expected a plain value, got the tag !secret",
 }

@@ -6,16 +6,18 @@ import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import OffsetSpec
 
 from retrainer.adapters.kafka import KafkaLog
 from retrainer.adapters.memory import MemoryLog
 from retrainer.domain.events import Partition, Record
+from retrainer.errors import Unreachable
 from retrainer.ports import EventLog
 
 PATIENCE = 20.0
@@ -94,7 +96,7 @@ class EmbeddedRig(Rig):
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
         self.admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
-        self.producer = KafkaProducer(bootstrap_servers=bootstrap_servers, max_request_size=2**22, linger_ms=50)
+        self.producer = self._producer()
         self._opened: list[KafkaLog] = []
         self._groups: dict[int, str] = {}
 
@@ -141,6 +143,10 @@ class EmbeddedRig(Rig):
         self.producer.close(timeout=5)
         self.admin.close()
 
+    def _producer(self) -> Any:
+        # Lingering makes one batch of what is sent in one go.
+        return KafkaProducer(bootstrap_servers=self.bootstrap_servers, max_request_size=2**22, linger_ms=50)
+
     def _partitions(self, topic: str) -> list[Any]:
         return list(self.admin.describe_topics([topic])[0]["partitions"])
 
@@ -151,15 +157,23 @@ class ApacheRig(EmbeddedRig):
     def grow(self, topic: str, partitions: int) -> None:
         self.admin.create_partitions({topic: partitions})
         eventually(lambda: [p["leader_id"] >= 0 for p in self._partitions(topic)] == [True] * partitions)
+        self.producer.close()
+        self.producer = self._producer()  # it would learn of them within five minutes
 
     def truncate_before(self, at: Partition, offset: int) -> None:
         self.admin.delete_records({TopicPartition(*at): offset})
 
     def leave_gap(self, at: Partition) -> None:
+        end = self.end(at)
         with closing(self.transactional_producer()) as producer:
             producer.begin_transaction()
             producer.send(at.topic, b"aborted", partition=at.number).get(timeout=10)
             producer.abort_transaction()
+        eventually(lambda: self.end(at) == end + 2)  # the mark comes a little later
+
+    def end(self, at: Partition) -> int:
+        """Where the log ends, whatever can be read of it."""
+        return int(self.admin.list_partition_offsets({TopicPartition(*at): OffsetSpec.LATEST})[at].offset)
 
     def transactional_producer(self) -> Any:
         producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, transactional_id=uuid.uuid4().hex)
@@ -176,12 +190,13 @@ def eventually(holds: Callable[[], object]) -> None:
 
 
 def read(log: EventLog, count: int) -> list[Record]:
-    """Poll until so many records have come; fails where there are more, or if a partition is out of order."""
+    """Poll until so many records have come, through outages; fails where there are more, or out of order."""
     deadline = time.monotonic() + PATIENCE
     records: list[Record] = []
     while len(records) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count} records came in time"
-        records += log.poll(0.25)
+        with suppress(Unreachable):
+            records += log.poll(0.25)
     assert len(records) == count
     for at in {record.partition for record in records}:
         offsets = [record.offset for record in records if record.partition == at]

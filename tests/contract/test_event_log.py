@@ -71,7 +71,7 @@ def test_polling_without_partitions_finds_nothing(log: EventLog) -> None:
 def test_records_are_as_they_were_written(rig: Rig, log: EventLog, at: Partition) -> None:
     now = time.time_ns() // 1_000_000
     headers = [("trace", b"\x00\xff"), ("trace", b"again"), ("empty", b"")]
-    large = bytes(range(256)) * 4096
+    large = bytes(range(256)) * 4000  # about as large as Kafka takes them by default
     rig.append(at, b"value", key=b"key", timestamp=now, headers=headers)
     rig.append(at, None, key=b"removed")
     rig.append(at, b"")
@@ -246,8 +246,8 @@ def test_a_start_by_time(rig: Rig, log: EventLog) -> None:
     assert start(between) == 2
     assert start(datetime.now(UTC)) == 4
     assert start(datetime.now(UTC) + timedelta(hours=1)) == 4
-    assert start(datetime.now(UTC) - between) == 2
     assert start(timedelta(days=1)) == 0
+    assert start(timedelta()) == 4
 
 
 def test_a_start_before_all_time(rig: Rig, log: EventLog, at: Partition) -> None:

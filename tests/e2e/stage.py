@@ -8,8 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,11 @@ kafka:
   bootstrap_servers: {bootstrap}
   start: earliest
 state: {{flush: {{every: 200ms}}}}
+mlflow: {{tracking_uri: "{mlflow}", artifacts: {artifacts}}}
 service: {{http: null}}
 models:
   m:
+    registered_model: {registered}
     task: classification
     predictions: {{topic: {predictions}}}
     labels: {{topic: {labels}, max_delay: 2h, mature_after: 0s}}
@@ -50,6 +51,7 @@ class Stage:
     folder: Path
     bootstrap: str
     suffix: str
+    mlflow: Mlflow
     cooldown: str = "10m"
     estimator: str = "sklearn.tree.DecisionTreeClassifier"
     params: str = "{max_depth: 3}"
@@ -67,6 +69,10 @@ class Stage:
         return f"predictions-{self.suffix}"
 
     @property
+    def registered(self) -> str:
+        return f"m-{self.suffix}"
+
+    @property
     def labels(self) -> str:
         return f"labels-{self.suffix}"
 
@@ -75,6 +81,9 @@ class Stage:
             bootstrap=self.bootstrap,
             predictions=self.predictions,
             labels=self.labels,
+            mlflow=self.mlflow.uri,
+            artifacts=self.mlflow.folder / "artifacts",
+            registered=self.registered,
             cooldown=self.cooldown,
             estimator=self.estimator,
             params=self.params,
@@ -84,13 +93,13 @@ class Stage:
     # The service
 
     def start(self, environment: dict[str, str] | None = None) -> None:
-        log = (self.folder / "log.jsonl").open("ab")
-        self.service = subprocess.Popen(
-            [sys.executable, "-m", "retrainer", "run", str(self.config)],
-            stderr=log,
-            stdout=log,
-            env={**os.environ, **(environment or {})},
-        )
+        with (self.folder / "log.jsonl").open("ab") as log:
+            self.service = subprocess.Popen(
+                [sys.executable, "-m", "retrainer", "run", str(self.config)],
+                stderr=log,
+                stdout=log,
+                env={**os.environ, **(environment or {})},
+            )
 
     def stop(self) -> int:
         assert self.service is not None
@@ -185,30 +194,52 @@ class Stage:
         return {"n": len(joined), "correct": sum(predictions[key] == labels[key] for key in joined)}
 
 
-def register_champion(folder: Path, name: str = "m", *, answers: Sequence[str] = ("a", "b")) -> str:
-    """What a data scientist did before: a model in MLflow under the alias `champion`, right while x > 0.5 means b."""
-    import mlflow
-    import pandas as pd
-    from sklearn.linear_model import LogisticRegression
+@dataclass(frozen=True)
+class Mlflow:
+    """One MLflow for many stages; each has a registered model of its own."""
 
-    (folder / "state").mkdir(exist_ok=True)
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/state/mlflow.db")
-    mlflow.create_experiment("retrainer", artifact_location=(folder / "state" / "artifacts").as_uri())
-    mlflow.set_experiment("retrainer")
-    frame = pd.DataFrame({"x": [i / 200 for i in range(200)]})
-    truth = [answers[1] if x > 0.5 else answers[0] for x in frame["x"]]
-    model = LogisticRegression(C=1e5).fit(frame, truth)
-    with mlflow.start_run():
-        info = mlflow.sklearn.log_model(
-            model,
-            name="model",
-            input_example=frame.head(3),
-            registered_model_name=name,
-            pip_requirements=["scikit-learn"],
-        )
-    version = str(info.registered_model_version)
-    mlflow.MlflowClient().set_registered_model_alias(name, "champion", version)
-    return version
+    folder: Path
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.folder}/mlflow.db"
+
+    def register_champion(self, name: str) -> str:
+        """What a data scientist did before: a model under the alias `champion`, right while x > 0.5 means b."""
+        import mlflow
+        import pandas as pd
+        from sklearn.linear_model import LogisticRegression
+
+        mlflow.set_tracking_uri(self.uri)
+        if mlflow.get_experiment_by_name("science") is None:
+            mlflow.create_experiment("science", artifact_location=(self.folder / "artifacts").as_uri())
+        mlflow.set_experiment("science")
+        frame = pd.DataFrame({"x": [i / 200 for i in range(200)], "kind": ["k"] * 200})
+        model = LogisticRegression(C=1e5)
+        model.fit(frame[["x"]], ["b" if x > 0.5 else "a" for x in frame["x"]])
+        with mlflow.start_run():
+            info = mlflow.sklearn.log_model(
+                model,
+                name="model",
+                input_example=frame[["x"]].head(3),
+                registered_model_name=name,
+                pip_requirements=["scikit-learn"],
+            )
+        version = str(info.registered_model_version)
+        mlflow.MlflowClient().set_registered_model_alias(name, "champion", version)
+        return version
+
+    def alias(self, name: str) -> str | None:
+        import mlflow
+
+        client = mlflow.MlflowClient(self.uri)
+        found = client.get_registered_model(name).aliases.get("champion")
+        return None if found is None else str(found)
+
+    def move_alias(self, name: str, version: str) -> None:
+        import mlflow
+
+        mlflow.MlflowClient(self.uri).set_registered_model_alias(name, "champion", version)
 
 
 def alive(pid: int) -> bool:
@@ -217,7 +248,3 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def now() -> float:
-    return time.monotonic()

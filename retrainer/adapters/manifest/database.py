@@ -7,25 +7,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, select, text, update
-from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select, text, update
+from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError
 
 from retrainer.adapters.manifest import schema
-from retrainer.errors import Fenced, Refused, Unreachable
+from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
 from retrainer.stores import Lease
 
-_BUSY_SECONDS: Final = 5
+_BUSY_SECONDS: Final = 5.0
 _IMMEDIATE: Final = "retrainer_immediate"
 
 
 class Database:
     """One manifest. Connections are pooled, so it may be used from several threads."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS) -> None:
+        """A transaction waits `busy_seconds` for another's to end before the manifest counts as unreachable."""
         self.url = make_url(url)
-        if self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        self._engine = _engine(url)
+        self._engine = _engine(url, busy_seconds)
         self._ready = False
 
     @contextmanager
@@ -74,34 +73,55 @@ class Database:
                 with connection.begin():
                     yield connection
         except DBAPIError as error:
-            raise _meaning(error, self.url.render_as_string(hide_password=True)) from error
+            meaning = _meaning(error, self.url.render_as_string(hide_password=True))
+            if meaning is None:
+                raise
+            raise meaning from error
 
     def _prepare(self) -> None:
-        """Create the tables of a new manifest; refuse one that another version of retrainer wrote."""
+        """Create folder and tables of a new manifest; refuse one that another version of retrainer wrote, untouched."""
         if self._ready:
             return
+        if self.url.database:
+            _make_folder(Path(self.url.database).parent)
         with self._engine.connect().execution_options(**{_IMMEDIATE: True}) as connection, connection.begin():
-            schema.metadata.create_all(connection)
-            found = connection.execute(select(schema.about.c.value).where(schema.about.c.name == "version")).scalar()
-            if found is None:
+            if inspect(connection).get_table_names():
+                self._check_version(connection)
+            else:
+                schema.metadata.create_all(connection)
                 connection.execute(insert(schema.about), {"name": "version", "value": str(schema.VERSION)})
-        if found is not None and found != str(schema.VERSION):
+        self._ready = True
+
+    def _check_version(self, connection: Connection) -> None:
+        if not inspect(connection).has_table(schema.about.name):
+            raise Refused(f"the database {self.url.database} holds tables, but no manifest of retrainer")
+        found = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "version"))
+        if found != str(schema.VERSION):
             raise Refused(
                 f"the manifest {self.url.database} has version {found}, this retrainer reads version {schema.VERSION}"
             )
-        self._ready = True
 
 
-def _meaning(error: DBAPIError, url: str) -> Exception:
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unreachable(f"the folder of the database cannot be made: {error}") from error
+
+
+def _meaning(error: DBAPIError, url: str) -> RetrainerError | None:
+    """What an error of the database is to the service; None where it is a mistake of our own."""
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return Unreachable(f"database {url}: {error.orig}")
+    if isinstance(error, IntegrityError):
+        return Refused(f"database {url} holds this already: {error.orig}; nothing was stored")
     if type(error) is DatabaseError:
         return Refused(f"database {url} cannot be read: {error.orig}")
-    return error
+    return None
 
 
-def _engine(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+def _engine(url: str, busy_seconds: float) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": busy_seconds})
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin)
     return engine

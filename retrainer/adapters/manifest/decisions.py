@@ -36,7 +36,8 @@ class SqlDecisionState:
 
     def tallies(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[TallyKey, int]]:
         table = schema.tallies
-        wanted = select(table).where(table.c.model == model, table.c.slot < before)
+        # A cell that came and went again is a row of zero, or none if one flush saw both: neither is an outcome.
+        wanted = select(table).where(table.c.model == model, table.c.slot < before, table.c.n != 0)
         if first is not None:
             wanted = wanted.where(table.c.slot >= first)
         with self._database.reading() as connection:

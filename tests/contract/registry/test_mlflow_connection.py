@@ -35,24 +35,47 @@ def python(script: str, *arguments: object, **environment: str) -> subprocess.Po
     return subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
+def heard(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+def say(process: subprocess.Popen[str], words: str) -> None:
+    assert process.stdin
+    process.stdin.write(f"{words}\n")
+    process.stdin.flush()
+
+
+FIRST_OPENING = """
+    import sys
+    from mlflow.store.db import utils
+    from retrainer.adapters.mlflow_registry import MlflowRegistry
+
+    def look(engine, look=utils._all_tables_exist):
+        found = look(engine)
+        print("tables" if found else "no tables", flush=True)
+        sys.stdin.readline()
+        return found
+
+    utils._all_tables_exist = look
+    print("ready", flush=True)
+    sys.stdin.readline()
+    MlflowRegistry(sys.argv[1], artifacts=sys.argv[2]).prepare()
+    """
+
+
 class TestOpening:
     def test_two_processes_may_open_a_new_database_at_once(self, tmp_path: Path) -> None:
-        script = """
-            import sys
-            from retrainer.adapters.mlflow_registry import MlflowRegistry
-            import mlflow.store.tracking.sqlalchemy_store, mlflow.store.model_registry.sqlalchemy_store
-            registry = MlflowRegistry(sys.argv[1], artifacts=sys.argv[2])
-            print("ready", flush=True)
-            sys.stdin.readline()
-            registry.prepare()
-            """
         uri = f"sqlite:///{tmp_path}/new folder/mlflow.db"
-        processes = [python(script, uri, tmp_path) for _ in range(2)]
-        for process in processes:
-            assert process.stdout
-            assert process.stdout.readline() == "ready\n"
-        errors = [process.communicate("go\n")[1] for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], errors
+        first, second = (python(FIRST_OPENING, uri, tmp_path) for _ in range(2))
+        assert heard(first) == heard(second) == "ready"
+        say(first, "open")
+        assert heard(first) == "no tables"  # and it has not made them yet
+        say(second, "open")
+        assert first.communicate("go on\n" * 9)[1] == ""
+        assert heard(second) == "tables"
+        assert second.communicate("go on\n" * 9)[1] == ""
+        assert first.returncode == second.returncode == 0
 
     def test_nothing_is_printed(self, tmp_path: Path, report: RunReport, folder: Path) -> None:
         script = """
@@ -84,17 +107,31 @@ class TestOpening:
         script = """
             import json, os
             from retrainer.adapters.mlflow_registry import MlflowRegistry
+            from retrainer.errors import Unreachable
             try:
                 MlflowRegistry("http://127.0.0.1:1").prepare()
-            except Exception:
-                pass
-            print(json.dumps({name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}))
+            except Unreachable:
+                print(json.dumps({name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}))
             """
         process = python(script, MLFLOW_HTTP_REQUEST_TIMEOUT="33", MLFLOW_HTTP_REQUEST_MAX_RETRIES="7")
         seen = json.loads(process.communicate()[0])
         assert seen["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "33"
         assert seen["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"  # or a lost answer could make a second version
         assert seen["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+    def test_what_mlflow_warns_of_reaches_our_own_log(self) -> None:
+        script = """
+            import logging, sys
+            from retrainer.adapters.mlflow_registry import MlflowRegistry
+            from retrainer.errors import Unreachable
+            logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+            try:
+                MlflowRegistry("http://127.0.0.1:1").prepare()
+            except Unreachable:
+                logging.getLogger("mlflow.anything").info("noise")
+                logging.getLogger("mlflow.anything").warning("careful")
+            """
+        assert python(script).communicate() == ("careful\n", "")
 
     def test_uris_of_the_process_are_neither_used_nor_set(
         self, real: MlflowRegistry, report: RunReport, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -144,8 +181,9 @@ class TestErrors:
         with pytest.raises(Refused, match="http"):
             MlflowRegistry(uri).prepare()
 
+    @pytest.mark.timeout(30)  # MLflow by itself would try for more than a minute
     def test_a_database_that_cannot_be_opened_is_unreachable_at_once(self, tmp_path: Path) -> None:
-        (tmp_path / "mlflow.db").mkdir()  # MLflow by itself would try for more than a minute
+        (tmp_path / "mlflow.db").mkdir()
         with pytest.raises(Unreachable, match=r"mlflow\.db"):
             MlflowRegistry(f"sqlite:///{tmp_path}/mlflow.db").prepare()
 
@@ -161,9 +199,12 @@ class TestErrors:
         with pytest.raises(Refused, match="mlflow db upgrade"):
             MlflowRegistry(tracking_uri).prepare()
 
-    def test_a_missing_driver_is_refused(self) -> None:
-        with pytest.raises(Refused, match="no_such_driver"):
-            MlflowRegistry("postgresql+no_such_driver://host/database").prepare()
+    @pytest.mark.parametrize(
+        ("uri", "missing"), [("mysql+mysqldb://h/d", "MySQLdb"), ("mysql+no_such://h/d", "no_such")]
+    )
+    def test_a_missing_driver_is_refused(self, uri: str, missing: str) -> None:
+        with pytest.raises(Refused, match=missing):
+            MlflowRegistry(uri).prepare()
 
     def test_no_server_is_unreachable(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -210,7 +251,8 @@ class TestErrors:
         monkeypatch.setattr(real._mlflow._client, "get_registered_model", answer)
         with pytest.raises(kind, match=r"read the alias 'champion' of 'flights'.*because") as caught:
             real.version_at("flights", "champion")
-        assert ("MLFLOW_TRACKING_TOKEN" in str(caught.value)) == (code in {"PERMISSION_DENIED", "UNAUTHENTICATED"})
+        advice = "(check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN)"
+        assert (advice in str(caught.value)) == (code in {"PERMISSION_DENIED", "UNAUTHENTICATED"})
 
     @pytest.mark.parametrize(("status", "kind"), [(503, Unreachable), (429, Unreachable), (403, Refused)])
     def test_so_is_an_answer_about_artifacts(

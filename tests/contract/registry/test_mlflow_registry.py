@@ -82,13 +82,6 @@ class TestRun:
         run_id = real.record_run(replace(report, tags={JOB_TAG: "another"}))
         assert client.get_run(run_id).data.tags[JOB_TAG] == "job-1"
 
-    def test_it_is_complete_even_where_mlflow_is_told_to_write_later(
-        self, real: MlflowRegistry, client: MlflowClient, report: RunReport, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("MLFLOW_ENABLE_ASYNC_LOGGING", "true")
-        run_id = real.record_run(report)
-        assert client.get_run(run_id).data.params == report.parameters
-
     def test_a_parameter_cannot_change_afterwards(self, real: MlflowRegistry, report: RunReport) -> None:
         real.record_run(replace(report, succeeded=False))
         with pytest.raises(Refused, match="max_iter"):

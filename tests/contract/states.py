@@ -1,0 +1,122 @@
+"""The kinds of manifest that the contract holds for, and the facts that its tests store."""
+
+from __future__ import annotations
+
+import base64
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from retrainer.adapters.manifest import schema
+from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.decisions import SqlDecisionState
+from retrainer.adapters.manifest.ingest import SqlIngestState
+from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState, MemoryManifest
+from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
+from retrainer.domain.ingest import ModelDelta, Progress
+from retrainer.domain.join import Status
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.values import SECOND, Micros
+from retrainer.service.status import ReadableState
+from retrainer.stores import Flush, IngestState, Lease, NewSegment, StoredPosition
+
+AT = Partition("predictions", 0)
+OTHER = Partition("labels", 0)
+NOW: Micros = 1_700_000_000 * SECOND
+
+
+class Rig(ABC):
+    """One manifest, as the worker, the controller and an operator see it."""
+
+    ingest: IngestState
+    decisions: ReadableState
+
+    @abstractmethod
+    def quarantined(self) -> Sequence[RecordQuarantined]:
+        """What is in quarantine, in order of topic, partition and offset."""
+
+
+class MemoryRig(Rig):
+    def __init__(self) -> None:
+        self.manifest = MemoryManifest()
+        self.ingest = MemoryIngestState(self.manifest)
+        self.decisions = MemoryDecisionState(self.manifest)
+
+    def quarantined(self) -> Sequence[RecordQuarantined]:
+        return self.manifest.quarantined
+
+
+class SqlRig(Rig):
+    def __init__(self, path: Path) -> None:
+        self.database = Database(f"sqlite:///{path}")
+        self.ingest = SqlIngestState(self.database)
+        self.decisions = SqlDecisionState(self.database)
+
+    def quarantined(self) -> Sequence[RecordQuarantined]:
+        table = schema.quarantine
+        with self.database.reading() as connection:
+            rows = connection.execute(select(table).order_by(table.c.topic, table.c.partition, table.c.offset))
+            return [RecordQuarantined(record=_record(row), reason=row.reason) for row in rows]
+
+
+def _record(row: Any) -> Record:
+    headers = tuple((name, base64.b64decode(value)) for name, value in row.headers)
+    return Record(Partition(row.topic, row.partition), row.offset, row.timestamp, row.key, row.value, headers)
+
+
+def pragma(path: Path, name: str) -> object:
+    """What a new connection of somebody else finds in force."""
+    import sqlite3
+
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+# Facts to store
+
+
+def begun(state: IngestState, *partitions: Partition) -> Lease:
+    """The lease of a worker that has registered these partitions at position 0."""
+    lease = state.claim("ingest", "here/1", NOW)
+    state.begin(lease, {at: StoredPosition(position=0, topic_id="id-1") for at in partitions or (AT,)})
+    return lease
+
+
+def flush(lease: Lease, **changes: Any) -> Flush:
+    """A commit that changes nothing but what is named."""
+    return Flush(**{"lease": lease, "at": NOW, "moves": {}, "segment": None, "deltas": (), **changes})
+
+
+def segment(name: str, **changes: Any) -> NewSegment:
+    """A segment of one record, kept inline."""
+    facts = {"inline": b"PAR1", "ranges": {AT: (0, 1)}, "records": 1, "newest": NOW, "watermarks": {"flights": NOW}}
+    return NewSegment(name=name, **{**facts, **changes})
+
+
+def key(slot: int = 10, truth: str = "late", answer: str = "late", version: str = "1") -> TallyKey:
+    """A cell of a tally."""
+    return TallyKey(version, WHOLE, slot, truth, answer)
+
+
+def delta(
+    model: str = "flights",
+    tallies: Mapping[TallyKey, int] | None = None,
+    counts: Mapping[Status, int] | None = None,
+    progress: Progress | None = None,
+) -> ModelDelta:
+    """What some records changed for a model."""
+    return ModelDelta(model=model, progress=progress or Progress(), tallies=tallies or {}, counts=counts or {})
+
+
+def joined(n: int) -> dict[Status, int]:
+    """Counts in balance: so many predictions have their label."""
+    return {
+        (Side.PREDICTIONS, "consumed"): n,
+        (Side.PREDICTIONS, "joined"): n,
+        (Side.LABELS, "consumed"): n,
+        (Side.LABELS, "applied"): n,
+    }
