@@ -32,6 +32,7 @@ from retrainer.domain.join import JoinPolicy
 from retrainer.domain.mapping import EventMapping
 from retrainer.domain.training import Recipe
 from retrainer.domain.triggers.base import QualityTrigger
+from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import duration
 from retrainer.domain.verdicts import JudgePolicy
@@ -45,6 +46,9 @@ from retrainer.service.jobs import JobParts
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
 from retrainer.service.worker import Worker, WorkerParts, WorkerPolicy
 from retrainer.stores import Lease
+
+DEFAULT_TRIGGER = "shift"
+"""The name of the trigger that a model without any gets."""
 
 
 @dataclass(frozen=True)
@@ -220,12 +224,16 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
 
 
 def _quality_triggers(model: ModelSettings) -> dict[str, QualityTrigger]:
-    made = {
-        name: _threshold(trigger.threshold, model.positive)
-        for name, trigger in model.triggers.items()
-        if trigger.threshold is not None
-    }
-    return dict(made)
+    """The triggers over outcomes; a model that configures none at all gets the policy that serves most users."""
+    if not model.triggers:
+        return {DEFAULT_TRIGGER: Change()}
+    made: dict[str, QualityTrigger] = {}
+    for name, trigger in model.triggers.items():
+        if trigger.threshold is not None:
+            made[name] = _threshold(trigger.threshold, model.positive)
+        elif trigger.change is not None:
+            made[name] = Change(metric=trigger.change.metric, confidence=trigger.change.confidence)
+    return made
 
 
 def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:

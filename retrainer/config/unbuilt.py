@@ -89,7 +89,7 @@ _GAPS: Final = (
     _Gap("models.*.metrics", _METRICS, _holds_metric_without_code),
     _Gap("models.*.slices", "metrics are not sliced", _is_full),
     _Gap("models.*.triggers.*.drop", "there is no such trigger"),
-    _Gap("models.*.triggers.*.change", "there is no such trigger"),
+    _Gap("models.*.triggers.*.change.metric", "only accuracy is tested", lambda value: value != "accuracy"),
     _Gap("models.*.triggers.*.drift", "there is no such trigger"),
     _Gap("models.*.triggers.*.new_class", "there is no such trigger"),
     _Gap("models.*.triggers.*.volume", "there is no such trigger"),

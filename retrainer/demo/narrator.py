@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from textwrap import wrap
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from retrainer.demo.sentences import Entry, Sentence, day, sentences
@@ -15,6 +15,10 @@ from retrainer.demo.story import METRIC, time_of
 
 _METRIC_EVERY: Final = timedelta(days=2)
 """Of event time: the values in between tell a reader nothing new."""
+
+_MARGIN: Final = 19
+"""What stands before each sentence."""
+_NARROWEST: Final = 40
 
 
 class Narrator:
@@ -39,14 +43,16 @@ class Narrator:
                 self.say(*sentence)
 
     def say(self, label: str, text: str, style: str = "", when: datetime | None = None) -> None:
-        """One line: seconds since the start, a label, the event time, and a sentence."""
-        line = Table.grid(padding=(0, 1))
-        line.add_column(width=6, justify="right", style="dim", no_wrap=True)
-        line.add_column(width=11, style=f"bold {style}".strip(), no_wrap=True)
-        line.add_column()
-        sentence = Text(f"{day(when)}  ", style="cyan") if when else Text()
-        line.add_row(f"{self._seconds():.1f}s" if label else "", label, sentence.append(text, style=style or None))
-        self._console.print(line)
+        """Seconds since the start, a label, the event time, and a sentence that keeps clear of them when it wraps."""
+        seconds = f"{self._seconds():.1f}s" if label else ""
+        time = f"{day(when)}  " if when else ""
+        room = max(_NARROWEST, self._console.width - _MARGIN)
+        for place, part in enumerate(wrap(time + text, room) or [""]):
+            line = Text(f"{seconds:>6} " if place == 0 else " " * 7, "dim")
+            line.append(f"{label if place == 0 else '':<11} ", f"bold {style}".strip())
+            shown = len(time) if place == 0 else 0
+            line.append(part[:shown], "cyan").append(part[shown:], style or None)
+            self._console.print(line, soft_wrap=True)
 
     def _announce(self, now: datetime | None) -> None:
         coming = self._announcement

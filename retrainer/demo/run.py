@@ -26,7 +26,7 @@ from retrainer.demo.children import Child, Entry, stop_all
 from retrainer.demo.ending import Ending, Lines, ending, is_good
 from retrainer.demo.folder import DemoFolder
 from retrainer.demo.narrator import Narrator
-from retrainer.demo.sentences import Sentence
+from retrainer.demo.sentences import Sentence, number
 from retrainer.demo.story import Story
 from retrainer.demo.summary import show, summary, where_to_look
 from retrainer.errors import Refused, RetrainerError
@@ -173,12 +173,13 @@ class Demo:
         return _RECOVERED if good else _FAILED
 
     def _tell_ending(self, how: Ending, *, good: bool) -> None:
-        if good:
-            self._narrator.say(
-                "recovered", "accuracy is back, on flights that the new version itself answered", "bold green"
-            )
+        latest = self.story.after()
+        if good and latest:
+            over = f"over {latest.n:,} outcomes of version {latest.version}"
+            text = f"accuracy is {number(latest.value)} {over}; the threshold is {number(self._lines.below)}"
+            self._narrator.say("recovered", text, "bold green", latest.at)
             return
-        self._narrator.say("not recovered", f"accuracy had not recovered: {how}", "bold red")
+        self._narrator.say("failed", f"accuracy has not recovered: {how}", "bold red")
         for name, child in self._children.items():
             if how is Ending.PROCESS_ENDED and child.exit_code() is not None:
                 self._narrator.say("", f"{name} ended with exit code {child.exit_code()}:\n{child.last_words()}", "red")

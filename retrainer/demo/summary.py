@@ -5,53 +5,50 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from retrainer.demo.folder import DemoFolder
 from retrainer.demo.sentences import count, day, number
 from retrainer.demo.story import Evaluation, JobStory, Story
 
 
-def summary(story: Story, change: datetime, seconds: float) -> Table:
+def summary(story: Story, change: datetime, seconds: float) -> dict[str, str]:
     """What happened, in figures. Each accuracy is over outcomes that the service joined."""
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    table.add_row("accuracy before", _evaluation(story.before(change)))
-    table.add_row("at the breach", _evaluation(story.breach))
-    table.add_row("after", _evaluation(story.after()))
-    table.add_row("jobs", "; ".join(map(_job, story.jobs.values())) or "none")
-    table.add_row("promotions", "; ".join(f"version {one.version}" for one in story.promotions) or "none")
-    sent = f"{count(story.sent.get('predictions'))} predictions, {count(story.sent.get('labels'))} labels"
-    table.add_row("events", f"{sent}, {count(story.sent.get('repeated'))} of both sent twice")
-    table.add_row("time", f"{seconds:.0f} s")
-    return table
+    sent = {name: count(story.sent.get(name)) for name in ("predictions", "labels", "repeated")}
+    return {
+        "accuracy before": _evaluation(story.before(change)),
+        "at the breach": _evaluation(story.breach),
+        "after": _evaluation(story.after()),
+        "jobs": "; ".join(map(_job, story.jobs.values())) or "none",
+        "promoted": ", ".join(f"version {one.version}" for one in story.promotions) or "nothing",
+        "events": "{predictions} predictions, {labels} labels; {repeated} of both were sent twice".format(**sent),
+        "time": f"{seconds:.0f} s",
+    }
 
 
-def where_to_look(folder: DemoFolder) -> Table:
-    """Commands and files to go on with."""
+def where_to_look(folder: DemoFolder) -> dict[str, str]:
+    """Files and commands to go on with."""
     retrainer, config = program("retrainer"), _relative(folder.config)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("plot", _relative(folder.plot))
-    table.add_row("logs", f"{_relative(folder.log)} (the service), {_relative(folder.path / 'application.log')}")
-    table.add_row("settings", config)
-    table.add_row("decisions", f"{retrainer} explain {config} flights")
-    table.add_row("state", f"{retrainer} status {config}")
-    table.add_row("MLflow", f"{program('mlflow')} ui --backend-store-uri sqlite:///{_relative(folder.database)}")
-    return table
+    return {
+        "the picture": _relative(folder.plot),
+        "the logs": f"{_relative(folder.log)} and {_relative(folder.path / 'application.log')}",
+        "the settings": config,
+        "the decisions": f"{retrainer} explain {config} flights",
+        "the state": f"{retrainer} status {config}",
+        "in MLflow": f"{program('mlflow')} ui --backend-store-uri sqlite:///{_relative(folder.database)}",
+    }
 
 
-def show(console: Console, title: str, table: Table) -> None:
-    """A titled table with space around it."""
-    console.print()
-    console.print(title, style="bold", highlight=False)
-    console.print(table, highlight=False, soft_wrap=False)
+def show(console: Console, title: str, facts: Mapping[str, str]) -> None:
+    """A title and a list; long lines stay whole, so that commands can be copied."""
+    console.print(f"\n{title}", style="bold", highlight=False)
+    for name, fact in facts.items():
+        console.print(Text(f"  {name:<16} ", "bold").append(fact, "not bold"), soft_wrap=True)
 
 
 def program(name: str) -> str:

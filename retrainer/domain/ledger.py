@@ -59,7 +59,9 @@ def reign(rows: Sequence[LedgerRow]) -> Reign | None:
     settled = [row for row in rows if row.act in {Act.VERIFIED, Act.EXTERNAL}]
     if not settled:
         return None
-    newest = {row.number: row for row in rows}.get(settled[-1].of or 0, settled[-1])
+    intents = {row.number: row for row in rows if row.act is Act.INTENDED}
+    last = settled[-1]
+    newest = last if last.of is None else intents.get(last.of, last)
     return Reign(
         version=newest.version,
         effective_from=newest.effective_from,

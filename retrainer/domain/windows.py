@@ -59,6 +59,12 @@ class History:
         self._slots: deque[tuple[Slot, Counter[tuple[str, str]], int]] = deque()
         self._held = 0
 
+    @property
+    def newest(self) -> tuple[Slot, Mapping[tuple[str, str], int]]:
+        """The slot that closed last, with its outcomes."""
+        slot, cells, _ = self._slots[-1]
+        return slot, cells
+
     def add(self, slot: Slot, cells: Counter[tuple[str, str]], *, remembered: bool = False) -> None:
         """Append a closed slot; one that `seen` counts already is only remembered."""
         n = cells.total()

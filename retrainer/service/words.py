@@ -72,6 +72,11 @@ def _evidence(name: str, found: Mapping[str, Any]) -> str:
             f"{name}: {found['metric']} {found['value']:.4f} over {found['n']} outcomes is {side} {found[side]} "
             f"in {found['breaches']} evaluations (needed {found['needed']}), {found['from'][:16]} to {found['to'][:16]}"
         )
+    if "e_value" in found:
+        return (
+            f"{name}: {found['metric']} is below the {found['expected']} that its first {found['reference_n']} outcomes "
+            f"promised: e-value {found['e_value']} (needed {found['needed']}); it began about {found['began'][:16]}"
+        )
     return f"{name}: {', '.join(f'{key} {value}' for key, value in found.items()) or 'fired'}"
 
 

@@ -124,7 +124,7 @@ class LoadedModel:
 
 def _column_of(answers: Any) -> list[Any]:
     """One plain Python value for each row, from whatever a model returns."""
-    array = np.asarray(answers)
+    array = np.asarray(answers, dtype=object if isinstance(answers, list) else None)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

@@ -69,7 +69,7 @@ def stubborn(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def seen_by(folder: Path) -> dict[str, Any]:
     """What the stubborn process saw, once it has begun."""
     log = folder / "seen.json"
-    eventually(log.exists, 30, lambda: (folder / LOG_FILE).read_text())
+    eventually(log.exists, 30, (folder / LOG_FILE).read_text)
     seen: dict[str, Any] = json.loads(log.read_text())
     return seen
 

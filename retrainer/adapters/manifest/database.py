@@ -16,6 +16,7 @@ from retrainer.stores import Lease
 
 _BUSY_SECONDS: Final = 5.0
 _IMMEDIATE: Final = "retrainer_immediate"
+_INCREMENTAL: Final = 2
 
 
 class Database:
@@ -84,13 +85,18 @@ class Database:
             return
         if self.url.database:
             _make_folder(Path(self.url.database).parent)
-        with self._engine.connect().execution_options(**{_IMMEDIATE: True}) as connection, connection.begin():
+        self._ready = self._look(immediate=False) or self._look(immediate=True)
+
+    def _look(self, *, immediate: bool) -> bool:
+        """Whether the manifest is there now; only making it takes the write lock, so that a reader need not wait."""
+        with self._engine.connect().execution_options(**{_IMMEDIATE: immediate}) as connection, connection.begin():
             if inspect(connection).get_table_names():
                 self._check_version(connection)
-            else:
+                return True
+            if immediate:
                 schema.metadata.create_all(connection)
                 connection.execute(insert(schema.about), {"name": "version", "value": str(schema.VERSION)})
-        self._ready = True
+            return immediate
 
     def _check_version(self, connection: Connection) -> None:
         if not inspect(connection).has_table(schema.about.name):
@@ -129,7 +135,9 @@ def _engine(url: str, busy_seconds: float) -> Engine:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
-    for pragma in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:  # to set it takes the write lock
+        connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
