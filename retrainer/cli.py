@@ -176,7 +176,8 @@ def _role(options: argparse.Namespace, name: str) -> int:
 def _check(options: argparse.Namespace) -> int:
     wiring = _wiring(options)
     for gap in wiring.loaded.unbuilt:
-        print(gap)
+        print(gap, file=sys.stderr if options.resolved else sys.stdout)
+    _check_estimators(wiring)
     if options.resolved:
         from retrainer.config.render import resolved
 
@@ -186,6 +187,22 @@ def _check(options: argparse.Namespace) -> int:
     if not options.resolved:
         print(f"{options.config}: ok, {len(wiring.settings.models)} model(s): {', '.join(wiring.settings.models)}")
     return DONE
+
+
+def _check_estimators(wiring: Wiring) -> None:
+    """Whether each estimator can be found and made with its parameters, before a job finds out that it cannot."""
+    from retrainer.training.order import CannotTrain
+    from retrainer.training.pipeline import estimator_of
+
+    problems = []
+    for model in wiring.models:
+        try:
+            if model.recipe.estimator:
+                estimator_of(model.recipe)
+        except CannotTrain as error:
+            problems.append(wiring.loaded.problem(("models", model.name, "training", "estimator"), str(error)))
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _connect(wiring: Wiring) -> int:
@@ -200,7 +217,7 @@ def _model(wiring: Wiring, name: str) -> ModelPolicy:
         if model.name == name:
             return model
     known = ", ".join(model.name for model in wiring.models)
-    raise ConfigError from RetrainerError(f"no model {name!r}; the file has {known}")
+    raise ConfigError(wiring.loaded.problem(("models",), f'expected one of {known}, got "{name}"'))
 
 
 def _status(options: argparse.Namespace) -> int:

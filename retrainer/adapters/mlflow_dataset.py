@@ -86,8 +86,6 @@ def _type_of(arrow: Any) -> DataType:
     from mlflow.types import DataType
     from pyarrow import types
 
-    if types.is_dictionary(arrow):
-        return _type_of(arrow.value_type)
     if types.is_integer(arrow):
         return DataType.long if arrow.bit_width > 32 or arrow == "uint32" else DataType.integer
     if types.is_floating(arrow):

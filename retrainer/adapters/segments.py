@@ -89,15 +89,20 @@ class LocalSegments:
     def read(self, name: str) -> bytes:
         try:
             return (self._folder / name).read_bytes()
+        except FileNotFoundError as error:
+            raise Refused(f"segment {self._folder / name} is gone: {error}") from error
         except OSError as error:
-            raise Refused(f"segment {self._folder / name} cannot be read: {error}") from error
+            raise Unreachable(f"segment {self._folder / name} cannot be read: {error}") from error
 
     def sweep(self, known: Collection[str]) -> Sequence[str]:
         if not self._folder.is_dir():
             return []
-        unknown = [path for path in self._folder.iterdir() if path.is_file() and path.name not in known]
-        for path in unknown:
-            path.unlink()
+        try:
+            unknown = [path for path in self._folder.iterdir() if path.is_file() and path.name not in known]
+            for path in unknown:
+                path.unlink()
+        except OSError as error:
+            raise Unreachable(f"the segments in {self._folder} cannot be swept: {error}") from error
         return sorted(path.name for path in unknown)
 
 

@@ -25,12 +25,19 @@ class Loaded:
     Attributes:
         unbuilt: what the file asks for that is not built yet.
         secrets: where values came from files by `${file:...}`.
+        root: the file as it was read.
     """
 
     path: Path
     settings: Settings
+    root: Located
     unbuilt: tuple[Unbuilt, ...] = ()
     secrets: frozenset[KeyPath] = frozenset()
+
+    def problem(self, key: KeyPath, message: str) -> Problem:
+        """Something that is found wrong with a key after the file itself was read."""
+        line = self.root.closest(key).line
+        return Problem(file=str(self.path), line=line, key=".".join(map(str, key)), message=message)
 
 
 def load(path: Path, env: Mapping[str, str]) -> Loaded:
@@ -48,6 +55,7 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
     return Loaded(
         path=path,
         settings=_anchored(settings, folder),
+        root=document.root,
         unbuilt=tuple(unbuilt(document.root)),
         secrets=frozenset(place for place, found in document.root.walk() if found.secret),
     )

@@ -65,6 +65,7 @@ class Child:
         """Its exit code, once all that it said has been told."""
         code = self._process.wait()
         self._listener.join()
+        self.ask_to_stop()  # nobody is there any more; it closes the pipe
         return code
 
     def ask_to_stop(self) -> None:
@@ -92,8 +93,8 @@ class Child:
 
     def _listen(self, tell: Tell) -> None:
         assert self._process.stdout is not None
-        with self.log.open("ab", buffering=0) as log:
-            for line in self._process.stdout:
+        with self._process.stdout as lines, self.log.open("ab", buffering=0) as log:
+            for line in lines:
                 log.write(line)
                 entry = parsed(line)
                 if entry is not None:

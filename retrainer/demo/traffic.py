@@ -46,17 +46,17 @@ class Sky:
         self._by_takeoff = flights.sort_values("takeoff", kind="stable", ignore_index=True)
         self._by_landing = flights.sort_values("landing", kind="stable", ignore_index=True)
 
-    def departures(self, after: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-        """The flights that took off after one moment and not after another, in that order."""
-        return _between(self._by_takeoff, "takeoff", after, until)
+    def departures(self, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+        """The flights that took off from one moment on and before another, in that order."""
+        return _between(self._by_takeoff, "takeoff", since, until)
 
-    def arrivals(self, after: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-        """The flights that landed after one moment and not after another, in that order."""
-        return _between(self._by_landing, "landing", after, until)
+    def arrivals(self, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+        """The flights that landed from one moment on and before another, in that order."""
+        return _between(self._by_landing, "landing", since, until)
 
 
-def _between(flights: pd.DataFrame, column: str, after: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
-    first, end = flights[column].searchsorted([after, until], side="right")
+def _between(flights: pd.DataFrame, column: str, since: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
+    first, end = flights[column].searchsorted([since, until])
     return flights.iloc[first:end]
 
 

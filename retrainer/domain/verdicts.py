@@ -254,6 +254,7 @@ class _Other:
     words: str
 
 
+ENOUGH_ROWS: Final = "enough_rows"
 BETTER_THAN_CHAMPION: Final = "better_than_champion"
 _CHAMPION: Final = _Other(BETTER_THAN_CHAMPION, "the champion")
 _MAJORITY: Final = _Other("better_than_majority", "always saying the commonest class")
@@ -264,7 +265,7 @@ def enough_rows(rows: int, least: int) -> Gate:
     """Whether a judgement on so many held-out rows counts."""
     passed = rows >= least
     reason = f"{rows} held-out rows {'>=' if passed else '<'} {least}"
-    return Gate(name="enough_rows", passed=passed, reason=reason, evidence={"n": rows, "min_rows": least})
+    return Gate(name=ENOUGH_ROWS, passed=passed, reason=reason, evidence={"n": rows, "min_rows": least})
 
 
 def _beats(bench: Bench, rows: HeldOut, other: _Other, answers: Answers, *, margin: float) -> Gate:

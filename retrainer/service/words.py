@@ -74,7 +74,7 @@ def _evidence(name: str, found: Mapping[str, Any]) -> str:
         )
     if "e_value" in found:
         return (
-            f"{name}: {found['metric']} is below the {found['expected']} that its first {found['reference_n']} outcomes "
+            f"{name}: {found['metric']} is below the {found['expected']} its first {found['reference_n']} outcomes "
             f"promised: e-value {found['e_value']} (needed {found['needed']}); it began about {found['began'][:16]}"
         )
     return f"{name}: {', '.join(f'{key} {value}' for key, value in found.items()) or 'fired'}"

@@ -140,6 +140,7 @@ class _Shard:
         self._looked_at = self._flushed_at
         self._stored_progress = {model.policy.model: model.progress for model in recovered.models}
         self._unsent: Flush | None = None
+        self._segments = 0
 
     def read(self, records: Sequence[Record]) -> None:
         """Take records in, in memory only."""
@@ -211,7 +212,8 @@ class _Shard:
 
     def _segment(self, moves: Mapping[Partition, tuple[int, int]]) -> NewSegment:
         content = self._parts.segments.pack(self._records)
-        name = f"{self._lease.epoch:06d}-{self._parts.clock.now()}.parquet"
+        self._segments += 1
+        name = f"{self._lease.epoch:06d}-{self._segments:08d}.parquet"  # nobody else has this epoch
         inline = content if len(content) <= _INLINE_BYTES else None
         if inline is None:
             self._parts.segments.write(name, content)

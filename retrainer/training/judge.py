@@ -83,11 +83,14 @@ def last_classes(learnt: Rows, held: Rows, default: str) -> list[str]:
 
 
 def _with_source(gate: Gate, champion: ChampionSide) -> Gate:
-    """The gate against the champion also says where the champion's answers came from."""
-    if gate.name != verdicts.BETTER_THAN_CHAMPION:
-        return gate
-    source = {"champion_by": champion.by, **({"champion_error": champion.why} if champion.why else {})}
-    return replace(gate, evidence={**gate.evidence, **source})
+    """The gates against the champion and about the rows it answered also say where its answers came from."""
+    if gate.name == verdicts.BETTER_THAN_CHAMPION:
+        source = {"champion_by": champion.by, **({"champion_error": champion.why} if champion.why else {})}
+        return replace(gate, evidence={**gate.evidence, **source})
+    if gate.name == verdicts.ENOUGH_ROWS and champion.by == "events":
+        told = f"with a live prediction of the champion, whose model cannot be asked: {champion.why}"
+        return replace(gate, reason=f"{gate.reason} ({told})")
+    return gate
 
 
 def _metrics(spec: TrainingSpec, labels: Answers, answers: Answers) -> dict[str, float]:

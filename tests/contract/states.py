@@ -16,13 +16,15 @@ from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState, MemoryManifest
+from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
 from retrainer.domain.ingest import ModelDelta, Progress
 from retrainer.domain.join import Status
+from retrainer.domain.ledger import Act, LedgerRow
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Micros
 from retrainer.service.status import ReadableState
-from retrainer.stores import Flush, IngestState, Lease, NewSegment, StoredPosition
+from retrainer.stores import Flush, IngestState, Lease, NewSegment, Request, Step, StoredPosition
 
 AT = Partition("predictions", 0)
 OTHER = Partition("labels", 0)
@@ -120,3 +122,43 @@ def joined(n: int) -> dict[Status, int]:
         (Side.LABELS, "consumed"): n,
         (Side.LABELS, "applied"): n,
     }
+
+
+def decision(name: str = "flights@1", outcome: Outcome = Outcome.RETRAIN, **changes: Any) -> Decision:
+    """A decision about flights."""
+    facts = {
+        "model": "flights",
+        "slot_end": NOW,
+        "triggers": ("drop",),
+        "reason": "fired",
+        "message": "drop asked for it",
+        "champion": "3",
+        "evidence": {"labels": 500, "triggers": {"drop": {"value": 0.25, "low": None, "classes": ["a", "b"]}}},
+    }
+    return Decision(**{"decision_id": name, "outcome": outcome, **facts, **changes})
+
+
+def step(lease: Lease, **changes: Any) -> Step:
+    """A round of deciding that found nothing but what is named."""
+    return Step(**{"lease": lease, "model": "flights", "memory": b"{}", **changes})
+
+
+def request(name: str = "retrain-1", **changes: Any) -> Request:
+    """What a person asked for."""
+    facts = {"model": "flights", "kind": "retrain", "reason": "new data", "asked_at": NOW}
+    return Request(**{"request_id": name, **facts, **changes})
+
+
+def ledger_row(act: Act = Act.INTENDED, **changes: Any) -> LedgerRow:
+    """A row about flights' champion."""
+    facts = {
+        "model": "flights",
+        "alias": "champion",
+        "version": "4",
+        "previous": "3",
+        "reason": "better",
+        "effective_from": NOW,
+        "written_at": NOW + 1,
+        "job_id": "job-1",
+    }
+    return LedgerRow(**{"act": act, **facts, **changes})

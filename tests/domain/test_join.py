@@ -185,7 +185,7 @@ class _Slots:
         self._truth: Counter[TallyKey] = Counter()
 
     def become(self, truth: Counter[TallyKey], first_open: Slot | None) -> None:
-        for key in self._truth | truth:
+        for key in {*self._truth, *truth}:
             change = truth[key] - self._truth[key]
             if first_open is not None and key.slot < first_open:
                 self.tallies[key._replace(slot=first_open)] += change
@@ -376,7 +376,7 @@ class TestForgetting:
 def test_what_is_drained_is_drained_once() -> None:
     index = JoinIndex(HOUR)
     index.add_prediction(prediction("a", 0))
-    assert index.drain().statuses == {(Side.PREDICTIONS, "pending"): 1}
+    assert nonzero(index.drain().statuses) == {(Side.PREDICTIONS, "pending"): 1}
     assert nonzero(index.drain().statuses) == {}
     index.add_label(label("a", MINUTE))
     drained = index.drain()

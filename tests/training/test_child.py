@@ -192,7 +192,10 @@ class TestChampionThatCannotBeAsked:
         frame = flights()
         frame.loc[frame.index[:-50], "$version"] = None
         result = trained(tmp_path, frame, champion_version="1")
-        assert gate(result, "enough_rows").reason == "50 held-out rows < 100"
+        assert gate(result, "enough_rows").reason == (
+            "50 held-out rows < 100 (with a live prediction of the champion, whose model cannot be asked:"
+            " FileNotFoundError: the job's folder holds no champion)"
+        )
         assert "holds no champion" in gate(result, "better_than_champion").evidence["champion_error"]
 
     def test_none_of_them_is_no_judgement_either(self, tmp_path: Path) -> None:

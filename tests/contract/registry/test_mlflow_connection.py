@@ -119,9 +119,12 @@ class TestOpening:
         assert seen["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"  # or a lost answer could make a second version
         assert seen["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
-    def test_what_mlflow_warns_of_reaches_our_own_log(self) -> None:
+    @pytest.mark.parametrize(("earlier", "seen"), [("", "careful\n"), ("import mlflow", "")])
+    def test_what_mlflow_warns_of_is_left_to_our_own_log(self, earlier: str, seen: str) -> None:
+        """Where something imported it earlier, its handlers hold its warnings back from ours; they are silenced."""
         script = """
             import logging, sys
+            exec(sys.argv[1])
             from retrainer.adapters.mlflow_registry import MlflowRegistry
             from retrainer.errors import Unreachable
             logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
@@ -131,7 +134,7 @@ class TestOpening:
                 logging.getLogger("mlflow.anything").info("noise")
                 logging.getLogger("mlflow.anything").warning("careful")
             """
-        assert python(script).communicate() == ("careful\n", "")
+        assert python(script, earlier).communicate() == (seen, "")
 
     def test_uris_of_the_process_are_neither_used_nor_set(
         self, real: MlflowRegistry, report: RunReport, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -82,7 +82,9 @@ def server(tmp_path: Path, tracking_uri: str) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-def test_the_whole_story(server: Server, report: RunReport, folder: Path, tmp_path: Path) -> None:
+def test_the_whole_story(
+    server: Server, report: RunReport, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     registry = MlflowRegistry(server.uri, artifacts="state/artifacts")
     registry.prepare()
     with_nan = replace(report, metrics={**report.metrics, "champion.auc": float("nan")})
@@ -97,6 +99,7 @@ def test_the_whole_story(server: Server, report: RunReport, folder: Path, tmp_pa
         registry.point("flights", "latest", "1")
     registry.fetch_model("flights", "1", tmp_path / "fetched")
     assert (tmp_path / "fetched/data/model.txt").read_text() == "first"
+    assert capfd.readouterr() == ("", "")  # no link to the run, no progress bar
     check_server_side(server.uri, run_id, report)
 
     server.kill()

@@ -1,0 +1,291 @@
+"""What every `DecisionState` promises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from retrainer.adapters.memory_state import MemoryDecisionState, MemoryManifest
+from retrainer.domain.decisions import Outcome
+from retrainer.domain.jobs import JobState, job_for
+from retrainer.domain.ledger import Act
+from retrainer.domain.training import RowRange, TrainingResult
+from retrainer.domain.verdicts import Gate, Verdict
+from retrainer.errors import Fenced, RetrainerError, Unreachable
+from retrainer.service.status import ReadableState
+from retrainer.stores import IngestView, Lease
+from tests.contract.states import (
+    NOW,
+    MemoryRig,
+    Rig,
+    SqlRig,
+    begun,
+    decision,
+    delta,
+    flush,
+    key,
+    ledger_row,
+    request,
+    segment,
+    step,
+)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    return MemoryRig() if request.param == "memory" else SqlRig(tmp_path / "state" / "retrainer.db")
+
+
+@pytest.fixture
+def state(rig: Rig) -> ReadableState:
+    return rig.decisions
+
+
+@pytest.fixture
+def lease(state: ReadableState) -> Lease:
+    return state.claim("controller", "here/1", NOW)
+
+
+def test_a_new_manifest_is_empty(state: ReadableState) -> None:
+    assert state.model_progress() == {}
+    assert list(state.tallies("flights", None, 2**62)) == []
+    assert state.memory("flights") is None
+    assert list(state.decisions("flights", 10)) == []
+    assert list(state.jobs()) == []
+    assert list(state.ledger("flights")) == []
+    assert list(state.requests(unanswered=False)) == []
+    assert state.ingest_view() == IngestView(counts={}, positions={}, ends={}, quarantined=0)
+
+
+# Leases
+
+
+def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Lease) -> None:
+    retrain = decision()
+    job = job_for(retrain, 1)
+    state.take(step(lease, decisions=[retrain], jobs=[job], memory=b"old"))
+    state.claim("controller", "there/2", NOW)
+    writes: list[Callable[[], object]] = [
+        lambda: state.take(step(lease, memory=b"new", decisions=[decision("flights@2")])),
+        lambda: state.put_job(lease, job.with_state(JobState.TRAINING)),
+        lambda: state.append_ledger(lease, ledger_row()),
+    ]
+    for write in writes:
+        with pytest.raises(Fenced, match="controller"):
+            write()
+    assert state.memory("flights") == b"old"
+    assert list(state.decisions("flights", 10)) == [retrain]
+    assert list(state.jobs()) == [job]
+    assert list(state.ledger("flights")) == []
+
+
+def test_the_leases_of_worker_and_controller_are_their_own(rig: Rig, lease: Lease) -> None:
+    begun(rig.ingest)
+    rig.decisions.take(step(lease))
+
+
+# What the worker has stored
+
+
+def test_the_controller_sees_what_the_worker_commits(rig: Rig) -> None:
+    worker = begun(rig.ingest)
+    slots = {key(slot=slot): slot for slot in (12, 10, 11)}
+    rig.ingest.commit(
+        flush(
+            worker,
+            segment=segment("a"),
+            deltas=[delta(tallies=slots), delta("other", tallies={key(): 99})],
+            rebuilt={"flights": "f1"},
+        )
+    )
+    state = rig.decisions
+    assert set(state.model_progress()) == {"flights"}
+    assert list(state.tallies("flights", None, 99)) == [(key(slot=slot), slot) for slot in (10, 11, 12)]
+    assert list(state.tallies("flights", 11, 12)) == [(key(slot=11), 11)]
+    assert list(state.tallies("flights", 12, 12)) == []
+    assert [one.name for one in state.segments()] == ["a"]
+
+
+# A round of deciding
+
+
+def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease) -> None:
+    asked, other = request(), request("retrain-2")
+    state.ask(asked)
+    state.ask(other)
+    hold, retrain = decision("flights@1/cooldown", Outcome.HOLD), decision("flights@2", request=asked.request_id)
+    job = job_for(retrain, 3)
+    answers = {asked.request_id: retrain.decision_id}
+    state.take(step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers))
+    assert state.memory("flights") == b'{"seen":5}'
+    assert list(state.decisions("flights", 10)) == [hold, retrain]
+    assert list(state.jobs("flights")) == [job]
+    assert list(state.requests()) == [other]
+    assert list(state.requests(unanswered=False)) == [replace(asked, answer=retrain.decision_id), other]
+
+
+def test_a_memory_replaces_the_one_before(state: ReadableState, lease: Lease) -> None:
+    state.take(step(lease, memory=b"one"))
+    state.take(step(lease, memory=b"two"))
+    state.take(step(lease, model="other", memory=b"its own"))
+    assert (state.memory("flights"), state.memory("other")) == (b"two", b"its own")
+
+
+def test_a_hold_is_recorded_once_as_it_was_first(state: ReadableState, lease: Lease) -> None:
+    hold = decision("flights@1/cooldown", Outcome.HOLD)
+    state.take(step(lease, decisions=[hold]))
+    state.take(step(lease, decisions=[replace(hold, message="another")], memory=b"later"))
+    assert list(state.decisions("flights", 10)) == [hold]
+    assert state.memory("flights") == b"later"
+
+
+def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: ReadableState, lease: Lease) -> None:
+    retrain = decision()
+    state.take(step(lease, decisions=[retrain], jobs=[job_for(retrain, 1)], memory=b"first"))
+    state.ask(request())
+    another = decision("flights@2")
+    twice = step(
+        lease,
+        memory=b"second",
+        decisions=[another, retrain],
+        jobs=[job_for(another, 2)],
+        answers={"retrain-1": "flights@1"},
+    )
+    with pytest.raises(RetrainerError):
+        state.take(twice)
+    assert state.memory("flights") == b"first"
+    assert list(state.decisions("flights", 10)) == [retrain]
+    assert [job.decision_id for job in state.jobs()] == ["flights@1"]
+    assert list(state.requests()) == [request()]
+
+
+def test_a_job_is_launched_once(state: ReadableState, lease: Lease) -> None:
+    job = job_for(decision(), 1)
+    state.take(step(lease, jobs=[job]))
+    with pytest.raises(RetrainerError):
+        state.take(step(lease, jobs=[job], decisions=[decision("flights@2")]))
+    assert list(state.decisions("flights", 10)) == []
+
+
+def test_the_newest_decisions_come_oldest_first(state: ReadableState, lease: Lease) -> None:
+    made = [decision(f"flights@{number}") for number in (3, 1, 2)]
+    for one in made:
+        state.take(step(lease, decisions=[one]))
+    state.take(step(lease, model="other", decisions=[decision("other@1", model="other")]))
+    assert list(state.decisions("flights", 10)) == made
+    assert list(state.decisions("flights", 2)) == made[1:]
+    assert list(state.decisions("flights", 0)) == []
+
+
+# Jobs
+
+RESULT = TrainingResult(
+    job_id="flights-1",
+    verdict=Verdict(gates=(Gate(name="beats", passed=True, reason="0.9 > 0.8", evidence={"p": 0.01, "n": [1, 2]}),)),
+    candidate={"accuracy": 0.9},
+    champion={"accuracy": 0.8},
+    champion_by="model",
+    trained_on=RowRange(rows=10, first=NOW, last=NOW + 1),
+    rows_chosen="last 10",
+    seconds=1.5,
+)
+
+
+def test_a_job_keeps_everything_that_became_of_it(state: ReadableState, lease: Lease) -> None:
+    job = job_for(decision(), 1)
+    state.take(step(lease, jobs=[job]))
+    for changes in ({"state": JobState.TRAINED, "result": RESULT, "attempts": 2}, {"state": JobState.RECORDED}):
+        job = replace(job, **changes)
+        state.put_job(lease, job)
+        assert list(state.jobs()) == [job]
+
+
+def test_unfinished_jobs_in_the_order_of_their_making(state: ReadableState, lease: Lease) -> None:
+    jobs = [
+        replace(job_for(decision(f"{model}@{name}", model=model), 1), state=end)
+        for model in ("flights", "other")
+        for name, end in enumerate(JobState)
+    ]
+    for job in jobs:
+        state.take(step(lease, jobs=[replace(job, state=JobState.QUEUED)]))
+    for job in reversed(jobs):
+        state.put_job(lease, job)
+    assert list(state.jobs()) == jobs
+    going = {JobState.QUEUED, JobState.TRAINING, JobState.TRAINED, JobState.RECORDED, JobState.REGISTERED}
+    assert list(state.jobs(unfinished=True)) == [job for job in jobs if job.state in going]
+    assert list(state.jobs("other", unfinished=True)) == [
+        job for job in jobs if job.state in going and job.model == "other"
+    ]
+
+
+# The ledger
+
+
+def test_the_ledger_only_grows(state: ReadableState, lease: Lease) -> None:
+    first = state.append_ledger(lease, ledger_row())
+    second = state.append_ledger(lease, ledger_row(Act.VERIFIED, of=first.number))
+    elsewhere = state.append_ledger(lease, ledger_row(model="other", number=1))
+    removed = state.append_ledger(
+        lease, ledger_row(Act.EXTERNAL, version=None, previous=None, effective_from=None, job_id=None)
+    )
+    numbers = [first.number, second.number, elsewhere.number, removed.number]
+    assert numbers == sorted(set(numbers))
+    assert 0 not in numbers
+    assert list(state.ledger("flights")) == [first, second, removed]
+    assert replace(first, number=0) == ledger_row()
+    assert list(state.ledger("other")) == [elsewhere]
+
+
+# Requests
+
+
+def test_requests_wait_for_their_answer(state: ReadableState, lease: Lease) -> None:
+    asked = [request("b"), request("a", model="other", kind="pause", reason=""), request("c")]
+    for one in asked:
+        state.ask(one)
+    assert list(state.requests()) == asked
+    assert list(state.requests("flights")) == [asked[0], asked[2]]
+    state.take(step(lease, answers={"b": "done", "nobody's": "done"}))
+    assert list(state.requests()) == asked[1:]
+    assert list(state.requests("flights", unanswered=False)) == [replace(asked[0], answer="done"), asked[2]]
+
+
+def test_a_request_is_left_once(state: ReadableState) -> None:
+    state.ask(request())
+    with pytest.raises(RetrainerError):
+        state.ask(request(reason="another"))
+    assert list(state.requests()) == [request()]
+
+
+# The twin's own
+
+
+def test_the_twin_can_be_away() -> None:
+    manifest = MemoryManifest()
+    state = MemoryDecisionState(manifest)
+    lease = state.claim("controller", "here/1", NOW)
+    manifest.go_away()
+    calls: list[Callable[[], object]] = [
+        lambda: state.claim("controller", "here/1", NOW),
+        state.model_progress,
+        lambda: state.tallies("flights", None, 1),
+        lambda: state.memory("flights"),
+        lambda: state.take(step(lease)),
+        lambda: state.decisions("flights", 1),
+        state.jobs,
+        lambda: state.put_job(lease, job_for(decision(), 1)),
+        lambda: state.append_ledger(lease, ledger_row()),
+        lambda: state.ledger("flights"),
+        lambda: state.ask(request()),
+        state.requests,
+        lambda: list(state.segments()),
+        state.ingest_view,
+    ]
+    for call in calls:
+        with pytest.raises(Unreachable):
+            call()
+    manifest.come_back()
+    state.take(step(lease))

@@ -1,0 +1,253 @@
+"""One model's view of the records: what each came to, per side, and that nothing goes missing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrainer.domain.events import Partition, Side
+from retrainer.domain.ingest import IngestPolicy, ModelDelta, ModelIngest, Progress, imbalance
+from retrainer.domain.join import JoinPolicy, Status
+from retrainer.domain.mapping import Envelope, EventMapping, Field
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.values import Micros, slot_of
+from tests.domain.making import MINUTE, NOON, envelope, thorough
+
+JOIN = JoinPolicy(max_delay=60 * MINUTE, lateness=MINUTE)
+P, L = Side.PREDICTIONS, Side.LABELS
+
+
+def mapping(topic: str, **where: str) -> EventMapping:
+    return EventMapping(
+        topic=topic,
+        id=(Field(paths=("id",)),),
+        time=Field(paths=("time",), unit="us"),
+        value=Field(paths=("value",)),
+        version=Field(paths=("version",)),
+        where=where,
+    )
+
+
+POLICY = IngestPolicy(
+    model="m", predictions=mapping("predictions", model="m"), labels=mapping("labels", model="m"), join=JOIN
+)
+SHARED = replace(POLICY, predictions=mapping("events", kind="answer"), labels=mapping("events", kind="truth"))
+
+
+def model(policy: IngestPolicy = POLICY, progress: Progress | None = None) -> ModelIngest:
+    partitions = [Partition(topic, 0) for topic in policy.topics]
+    return ModelIngest(policy, partitions, progress or Progress())
+
+
+def event(topic: str, key: object, time: Micros = NOON, value: object = "x", **other: Any) -> Envelope:
+    document = {"model": "m", "id": key, "time": time, "value": value, **other}
+    return envelope(document, topic=topic, time=time)
+
+
+class TestCounting:
+    def test_each_side_counts_its_own(self) -> None:
+        found = model()
+        assert found.take(event("predictions", 1)) is None
+        assert found.take(event("predictions", 2)) is None
+        assert found.take(event("labels", 1)) is None
+        assert found.drain().counts == {
+            (P, "consumed"): 2,
+            (P, "joined"): 1,
+            (P, "pending"): 1,
+            (L, "consumed"): 1,
+            (L, "applied"): 1,
+        }
+
+    @pytest.mark.parametrize(("topic", "side"), [("predictions", P), ("labels", L)])
+    def test_what_is_not_the_models_is_filtered(self, topic: str, side: Side) -> None:
+        found = model()
+        assert found.take(event(topic, 1, model="other")) is None
+        assert found.drain().counts == {(side, "consumed"): 1, (side, "filtered"): 1}
+        assert found.clock.newest is None
+
+    @pytest.mark.parametrize(("topic", "side"), [("predictions", P), ("labels", L)])
+    def test_what_cannot_be_used_is_quarantined_with_the_reason(self, topic: str, side: Side) -> None:
+        found = model()
+        assert found.take(event(topic, None)) == "id: nothing at id"
+        assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
+
+    def test_a_time_that_is_quarantined_does_not_move_the_watermark(self) -> None:
+        found = model()
+        found.take(envelope({"model": "m", "id": 1, "time": 2 * NOON, "value": "x"}, topic="predictions"))
+        found.advance(at_end=[Partition("predictions", 0), Partition("labels", 0)])
+        assert found.progress == Progress()
+
+    def test_what_is_filtered_is_never_quarantined(self) -> None:
+        assert model().take(envelope({"model": "other"}, topic="predictions")) is None
+
+    @pytest.mark.parametrize(("topic", "side"), [("predictions", P), ("labels", L)])
+    def test_what_could_not_be_decoded_is_quarantined_unseen(self, topic: str, side: Side) -> None:
+        found = model()
+        found.refuse(topic)
+        assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
+
+    def test_another_topic_is_none_of_its_business(self) -> None:
+        found = model()
+        found.refuse("other")
+        assert found.take(event("other", 1)) is None
+        assert found.drain().counts == {}
+
+
+class TestOneTopicForBothSides:
+    def test_every_record_is_consumed_by_both(self) -> None:
+        found = model(SHARED)
+        found.take(event("events", 1, kind="answer"))
+        found.take(event("events", 1, kind="truth"))
+        found.take(event("events", 1, kind="else"))
+        assert found.drain().counts == {
+            (P, "consumed"): 3,
+            (P, "filtered"): 2,
+            (P, "joined"): 1,
+            (L, "consumed"): 3,
+            (L, "filtered"): 2,
+            (L, "applied"): 1,
+        }
+
+    def test_what_could_not_be_decoded_is_quarantined_for_both(self) -> None:
+        found = model(SHARED)
+        found.refuse("events")
+        assert found.drain().counts == {
+            (P, "consumed"): 1,
+            (P, "quarantined"): 1,
+            (L, "consumed"): 1,
+            (L, "quarantined"): 1,
+        }
+
+    def test_one_side_may_use_what_the_other_cannot(self) -> None:
+        labels = replace(mapping("events"), value=Field(paths=("truth",)))
+        found = model(replace(POLICY, predictions=mapping("events"), labels=labels))
+        assert found.take(event("events", 1)) == "label: nothing at truth"
+        assert found.drain().counts == {
+            (P, "consumed"): 1,
+            (P, "pending"): 1,
+            (L, "consumed"): 1,
+            (L, "quarantined"): 1,
+        }
+
+    def test_it_is_one_topic(self) -> None:
+        assert SHARED.topics == ("events",)
+        assert SHARED.sides_of("events") == (P, L)
+        assert POLICY.topics == ("labels", "predictions")
+        assert POLICY.sides_of("labels") == (L,)
+        assert POLICY.sides_of("other") == ()
+
+
+class TestProgress:
+    ENDS = (Partition("predictions", 0), Partition("labels", 0))
+
+    def test_advancing_closes_the_slots_that_the_watermark_has_passed(self) -> None:
+        found = model()
+        found.take(event("predictions", 1, NOON))
+        found.advance(self.ENDS)
+        assert found.progress == Progress(watermark=NOON - MINUTE, first_open=slot_of(NOON) - 1)
+        assert found.drain().progress == found.progress
+
+    def test_it_never_goes_back(self) -> None:
+        found = model()
+        found.advance_to(NOON)
+        for watermark in (NOON - MINUTE, None, NOON):
+            found.advance_to(watermark)
+            assert found.progress == Progress(watermark=NOON, first_open=slot_of(NOON))
+
+    def test_it_goes_on_from_what_was_stored(self) -> None:
+        found = model(progress=Progress(watermark=NOON, first_open=slot_of(NOON)))
+        assert found.take(event("predictions", 1, NOON - 62 * MINUTE)) is None
+        found.advance(self.ENDS)
+        delta = found.drain()
+        assert delta.counts == {(P, "consumed"): 1, (P, "late"): 1}
+        assert delta.progress == Progress(watermark=NOON, first_open=slot_of(NOON))
+
+    def test_within_a_slot_the_watermark_moves_and_nothing_closes(self) -> None:
+        found = model()
+        found.advance_to(NOON)
+        found.advance_to(NOON + 1)
+        assert found.progress == Progress(watermark=NOON + 1, first_open=slot_of(NOON))
+
+
+class TestDraining:
+    def test_gives_what_has_changed_and_begins_anew(self) -> None:
+        found = model()
+        found.take(event("predictions", 1, version="7"))
+        found.advance_to(NOON + 2 * MINUTE)
+        found.take(event("labels", 1, NOON + MINUTE))
+        found.take(event("labels", None))
+        slot = slot_of(NOON) + 2
+        assert found.drain() == ModelDelta(
+            model="m",
+            progress=Progress(watermark=NOON + 2 * MINUTE, first_open=slot),
+            tallies={TallyKey("7", WHOLE, slot, "x", "x"): 1},
+            counts={
+                (P, "consumed"): 1,
+                (P, "joined"): 1,
+                (L, "consumed"): 2,
+                (L, "applied"): 1,
+                (L, "quarantined"): 1,
+            },
+            moved_to_open=1,
+        )
+        assert found.drain() == ModelDelta(model="m", progress=found.progress, tallies={}, counts={})
+
+    def test_what_has_turned_from_one_into_the_other_is_a_difference(self) -> None:
+        found = model()
+        found.take(event("predictions", 1))
+        found.drain()
+        found.take(event("labels", 1))
+        assert found.drain().counts == {
+            (P, "pending"): -1,
+            (P, "joined"): 1,
+            (L, "consumed"): 1,
+            (L, "applied"): 1,
+        }
+
+
+_documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["m", "other"]),
+        "kind": st.sampled_from(["answer", "truth"]),
+        "id": st.sampled_from([1, 2, "1", None, [], 0.5]),
+        "time": st.integers(-90, 90).map(lambda minute: NOON + minute * MINUTE) | st.none(),
+        "value": st.sampled_from(["x", "y", None, {}]),
+    },
+)
+
+
+@thorough
+@given(
+    st.sampled_from([POLICY, SHARED]),
+    st.lists(st.one_of(_documents, st.none(), st.integers(-90, 200)), max_size=60),
+    st.data(),
+)
+def test_every_record_is_accounted_for_at_every_commit(
+    policy: IngestPolicy, steps: list[dict[str, object] | None | int], data: st.DataObject
+) -> None:
+    found, counts, records = model(policy), Counter[Status](), Counter[str]()
+    for step in steps:
+        topic = data.draw(st.sampled_from(policy.topics))
+        if isinstance(step, int):
+            found.advance_to(NOON + step * MINUTE)
+            counts.update(found.drain().counts)
+            assert imbalance(counts) == {}
+            assert min(counts.values(), default=0) >= 0
+            continue
+        records[topic] += 1
+        found.refuse(topic) if step is None else found.take(envelope(step, topic=topic))
+    counts.update(found.drain().counts)
+    assert imbalance(counts) == {}
+    assert counts[P, "consumed"] == records[policy.predictions.topic]
+    assert counts[L, "consumed"] == records[policy.labels.topic]
+
+
+def test_an_imbalance_says_which_side_and_by_how_much() -> None:
+    assert imbalance({(P, "consumed"): 3, (P, "joined"): 2, (L, "consumed"): 1, (L, "late"): 1}) == {P: -1}
+    assert imbalance({(L, "applied"): 2}) == {L: 2}

@@ -1,0 +1,213 @@
+"""Restarted from nothing but the manifest, wherever it died, a worker comes to what an undisturbed one comes to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrainer.domain.events import Label, Origin, Partition, Prediction
+from retrainer.service import worker as worker_module
+from retrainer.service.worker import Worker
+from tests.domain.oracle import expected, unslotted
+from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, World, at, policy
+
+BOUNDARIES = (
+    "claim.begin",
+    "claim.end",
+    "begin.begin",
+    "begin.end",
+    "poll",
+    "ends",
+    "segment.write",
+    "segment.written",
+    "commit.begin",
+    "commit.middle",
+    "commit.end",
+    "log.commit",
+)
+"""Every place of a worker's round where a crash could make a difference."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A record to write. `value` None is poison."""
+
+    topic: str
+    number: int
+    key: int
+    minute: int
+    value: str | None
+
+    @property
+    def document(self) -> bytes:
+        if self.value is None:
+            return b"\xff{poison"
+        name = "prediction" if self.topic == PREDICTIONS else "label"
+        return json.dumps({"id": self.key, "time": at(self.minute), name: self.value, "version": "1"}).encode()
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What happens to a round: a crash at a place, an outage of something, or a successor."""
+
+    kind: str
+    place: str = ""
+    nth: int = 1
+
+
+@dataclass(frozen=True)
+class Story:
+    """Rounds of events, each with its trouble."""
+
+    rounds: Sequence[tuple[Sequence[Event], Trouble | None]]
+    batch: int
+    flush_bytes: int
+    inline_bytes: int
+
+
+@st.composite
+def events(draw: st.DrawFn) -> Event:
+    """Close together or far apart, early and late, of few ids, so that much meets."""
+    topic = draw(st.sampled_from([PREDICTIONS, LABELS]))
+    return Event(
+        topic=topic,
+        number=draw(st.integers(0, 1)) if topic == PREDICTIONS else 0,
+        key=draw(st.integers(0, 4)),
+        minute=draw(st.integers(0, 60)),
+        value=draw(st.sampled_from(["a", "b", "a", "b", None])),
+    )
+
+
+CRASHES = st.builds(Trouble, st.just("crash"), st.sampled_from(BOUNDARIES), st.integers(1, 3))
+OUTAGES = st.builds(Trouble, st.sampled_from(["broker", "database", "segments", "successor", "stop"]))
+
+
+def rounds(troubles: st.SearchStrategy[Trouble]) -> st.SearchStrategy[list[tuple[list[Event], Trouble | None]]]:
+    return st.lists(st.tuples(st.lists(events(), max_size=8), st.none() | troubles), min_size=1, max_size=6)
+
+
+STORIES = st.one_of(
+    # A crash takes no time, so that the commits after it are cut where they were cut without it.
+    st.builds(
+        Story,
+        rounds(CRASHES),
+        batch=st.sampled_from([2, 5, 10_000]),
+        flush_bytes=st.sampled_from([100, 2**26]),
+        inline_bytes=st.sampled_from([-1, 2**18]),
+    ),
+    # With the others each round is one commit.
+    st.builds(
+        Story,
+        rounds(CRASHES | OUTAGES),
+        batch=st.just(10_000),
+        flush_bytes=st.just(2**26),
+        inline_bytes=st.sampled_from([-1, 2**18]),
+    ),
+)
+
+FORGETFUL = policy(max_delay=4 * MINUTE, lateness=1 * MINUTE)
+"""Events of this are often late, and ids are soon forgotten."""
+
+PATIENT = policy(max_delay=90 * MINUTE, lateness=90 * MINUTE)
+"""Nothing of this is ever late."""
+
+
+def undisturbed(story: Story) -> Story:
+    """The same records in the same rounds, and no trouble."""
+    return replace(story, rounds=[(written, None) for written, _ in story.rounds])
+
+
+class Telling:
+    """One run of a story, and what was true after each of its rounds."""
+
+    def __init__(self, story: Story, world: World) -> None:
+        self.world = world
+        self.seen: list[dict[str, object]] = []
+        self.written: list[Prediction | Label] = []
+        self._worker = world.worker()
+        for round_events, trouble in story.rounds:
+            self._write(round_events)
+            self._meet(trouble)
+            self.seen.append(world.facts())
+
+    def _write(self, round_events: Sequence[Event]) -> None:
+        for event in round_events:
+            offset = self.world.write(Partition(event.topic, event.number), event.document)
+            if event.value is not None:
+                facts = (str(event.key), at(event.minute), Origin(event.topic, event.number, offset), event.value)
+                self.written.append(Prediction(*facts, "1") if event.topic == PREDICTIONS else Label(*facts))
+
+    def _meet(self, trouble: Trouble | None) -> None:
+        if trouble is None:
+            self.world.settle(self._worker)
+        elif trouble.kind == "crash":
+            self._crash(trouble)
+        elif trouble.kind == "successor":
+            self._succeed()
+        elif trouble.kind == "stop":
+            self._stop()
+        else:
+            self._outage(trouble.kind)
+
+    def _crash(self, trouble: Trouble) -> None:
+        self.world.crasher.arm(trouble.place, trouble.nth)
+        try:
+            self.world.settle(self._worker)
+        except Crash:
+            self._worker = self.world.worker()
+            self.world.settle(self._worker)
+        self.world.crasher.arm("")
+
+    def _outage(self, kind: str) -> None:
+        away = {"broker": self.world.log, "database": self.world.manifest, "segments": self.world.segments}[kind]
+        self._worker.run_once()
+        away.go_away()
+        for _ in range(4):
+            self._worker.run_once()
+            self.world.clock.advance(1)
+        away.come_back()
+        self.world.settle(self._worker)
+
+    def _succeed(self) -> None:
+        """Another process takes over while this one sleeps with records in memory, and then wakes."""
+        sleeper, reader = self._worker, self.world.log.another_reader()
+        sleeper.run_once()
+        successor = self.world.worker(reader, owner="there/2")
+        self.world.settle(successor, reader)
+        before = self.world.facts()
+        self.world.clock.advance(2)
+        sleeper.run_once()
+        assert self.world.facts() == before
+        self._worker = self.world.worker()
+        self.world.settle(self._worker)
+
+    def _stop(self) -> None:
+        """A stop in order, wherever it stands, and a new start."""
+        self._worker.run_once()
+        self._worker.stop()
+        self._worker = self.world.worker()
+        self.world.settle(self._worker)
+
+
+def world_of(story: Story, *models: object) -> World:
+    return World(
+        models=models,  # type: ignore[arg-type]
+        partitions={PREDICTIONS: 2, LABELS: 1},
+        batch=story.batch,
+        flush_bytes=story.flush_bytes,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(story=STORIES)
+def test_trouble_leaves_no_trace(story: Story) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(worker_module, "_INLINE_BYTES", story.inline_bytes)
+        disturbed = Telling(story, world_of(story, FORGETFUL, policy("patient", max_delay=90 * MINUTE)))
+        smooth = Telling(undisturbed(story), world_of(story, FORGETFUL, policy("patient", max_delay=90 * MINUTE)))
+    assert disturbed.seen == smooth.seen
