@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except BrokenPipeError:
         return DONE
+    except KeyboardInterrupt:
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

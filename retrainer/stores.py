@@ -56,7 +56,7 @@ class NewSegment:
     newest: Micros | None
     """The newest event time in it."""
     watermarks: Mapping[str, Micros]
-    """Each model's watermark once it was applied; replaying with these gives the same slots again."""
+    """Each model's watermark while it was read: what was late then is late in a replay too."""
 
 
 @dataclass(frozen=True, kw_only=True)

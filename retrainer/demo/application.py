@@ -8,13 +8,13 @@ Run it with `python -m retrainer.demo.application --help`.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -24,9 +24,11 @@ import mlflow.sklearn
 import numpy as np
 import pandas as pd
 from kafka import KafkaProducer
+from mlflow.exceptions import MlflowException
 
 from retrainer.adapters.clock import SystemClock
 from retrainer.demo import flights
+from retrainer.demo.children import say
 from retrainer.demo.traffic import Answers, Event, Sky, in_order, label_events, prediction_events
 
 TICK: Final = 0.1
@@ -35,11 +37,6 @@ TICK: Final = 0.1
 _LOOK_FOR_CHAMPION_EVERY: Final = 0.5
 _REPORT_EVERY: Final = 3
 _POSITIVE: Final = "late"
-
-
-def say(event: str, **facts: object) -> None:
-    """One line of JSON."""
-    print(json.dumps({"event": event, **facts}, default=str), flush=True)
 
 
 class Loaded(NamedTuple):
@@ -62,7 +59,19 @@ class Champion:
     def __init__(self, model: str, alias: str) -> None:
         self._model = model
         self._alias = alias
-        self.loaded = self._load(self._version())
+        self._loaded: Loaded | None = None
+
+    @property
+    def loaded(self) -> Loaded:
+        """The one in use, once there is one."""
+        assert self._loaded is not None
+        return self._loaded
+
+    def wait(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY) -> None:
+        """Until somebody has given a version the alias, or until stopped."""
+        while self._loaded is None and not stopped.wait(every):
+            with suppress(MlflowException):
+                self.refresh()
 
     def watch(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY) -> None:
         """Pick up each new champion until stopped; while MLflow cannot answer, the old one stays."""
@@ -75,8 +84,8 @@ class Champion:
     def refresh(self) -> None:
         """Load the champion if it is another version than the one in use."""
         version = self._version()
-        if version != self.loaded.version:
-            self.loaded = self._load(version)
+        if self._loaded is None or version != self._loaded.version:
+            self._loaded = self._load(version)
 
     def _version(self) -> str:
         return str(mlflow.MlflowClient().get_model_version_by_alias(self._model, self._alias).version)
@@ -120,17 +129,20 @@ class Application:
 
     def _scored(self, departed: pd.DataFrame) -> Answers:
         champion = self._champion()
-        if champion.version != self._version:
-            self._version = champion.version
+        if self._version not in {"", champion.version}:
             say("application.champion", version=champion.version, event_time=departed["takeoff"].iloc[0].isoformat())
+        self._version = champion.version
         return champion.answers(departed)
 
 
-def run(application: Application, flush: Callable[[], object], pace: float, until: pd.Timestamp) -> None:
-    """Event time passes at `pace` days a second until a moment is reached or a signal comes."""
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
+def run(
+    application: Application,
+    flush: Callable[[], object],
+    pace: float,
+    until: pd.Timestamp,
+    stopped: threading.Event,
+) -> None:
+    """Event time passes at `pace` days a second until a moment is reached, or until stopped."""
     clock, begin, ticks = SystemClock(), application.time, 0
     started = clock.monotonic()
     while application.time < until and not stopped.wait(TICK):
@@ -160,22 +172,27 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """What a user's application would do."""
     arguments = _arguments()
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(arguments.tracking_uri)
-    champion = Champion(arguments.model, arguments.alias)
-    watching = threading.Event()
-    threading.Thread(target=champion.watch, args=(watching,), name="champion", daemon=True).start()
+    sky = Sky(flights.load(arguments.since, arguments.until))
     producer = KafkaProducer(bootstrap_servers=arguments.bootstrap_servers, acks="all", linger_ms=20)
+    champion = Champion(arguments.model, arguments.alias)
+    champion.wait(stopped)
+    threading.Thread(target=champion.watch, args=(stopped,), name="champion", daemon=True).start()
     application = Application(
-        Sky(flights.load(arguments.since, arguments.until)),
+        sky,
         lambda: champion.loaded,
         lambda event: producer.send(event.topic, key=event.key, value=event.value),
         (arguments.predictions, arguments.labels),
         arguments.since,
     )
-    say("application.started", version=champion.loaded.version, event_time=arguments.since.isoformat())
-    run(application, producer.flush, arguments.days_per_second, arguments.until)
-    watching.set()
+    if not stopped.is_set():
+        say("application.started", version=champion.loaded.version, event_time=arguments.since.isoformat())
+    run(application, producer.flush, arguments.days_per_second, arguments.until, stopped)
+    stopped.set()
     producer.close()
 
 

@@ -6,7 +6,6 @@ Run as a process of its own: `python -m retrainer.demo.champion --tracking-uri U
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 from typing import Final
@@ -25,8 +24,12 @@ from sklearn.preprocessing import OrdinalEncoder
 from skops import __version__ as skops_version
 
 from retrainer.demo import flights, plan
+from retrainer.demo.children import say
 
 ALIAS: Final = "champion"
+
+READY: Final = "mlflow.ready"
+"""Said once MLflow's database has its tables: two processes must not create them at the same time."""
 
 _TEXTS: Final = ["carrier", "origin"]
 
@@ -68,17 +71,19 @@ def register(model: Pipeline, features: pd.DataFrame, artifacts: str) -> str:
 
 
 def main() -> None:
-    """Train, register, and say so in one line of JSON."""
+    """Train and register."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--tracking-uri", required=True)
     parser.add_argument("--artifacts", required=True)
     arguments = parser.parse_args()
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     mlflow.set_tracking_uri(arguments.tracking_uri)
+    mlflow.search_experiments(max_results=1)
+    say(READY)
     table = flights.load(until=pd.Timestamp(plan.CHAMPION_LEARNS_UNTIL).tz_localize(None))
     features = flights.as_sent(table)
     version = register(train(features, table["label"]), features, arguments.artifacts)
-    print(json.dumps({"event": "champion.registered", "version": version, "rows": len(table)}), flush=True)
+    say("champion.registered", version=version, rows=len(table))
 
 
 if __name__ == "__main__":

@@ -101,6 +101,11 @@ class Child:
                     tell(entry)
 
 
+def say(event: str, **facts: object) -> None:
+    """What a child calls to tell something: one line of JSON."""
+    print(json.dumps({"event": event, **facts}, default=str), flush=True)
+
+
 def parsed(line: bytes | str) -> Entry | None:
     """The JSON object with an `event` that a line holds; None for any other line."""
     try:

@@ -50,13 +50,13 @@ def ending(
     """How it ended; None while it goes on.
 
     Args:
-        exit_codes: of `application` and `retrainer`; None while one runs.
+        exit_codes: None while a process runs. The service should never end by itself.
     """
     if has_recovered(story, lines.warn_below, lines.window):
         return Ending.RECOVERED
     if stopped:
         return Ending.STOPPED
-    if any(code is not None for name, code in exit_codes.items() if name != "application" or code != 0):
+    if any(exit_codes.values()) or exit_codes.get("retrainer") is not None:
         return Ending.PROCESS_ENDED
     if exit_codes.get("application") == 0:
         return Ending.OUT_OF_FLIGHTS

@@ -76,6 +76,7 @@ class Demo:
         self._began = self._clock.monotonic()
         self._entries = SimpleQueue[Entry]()
         self._stop = threading.Event()
+        self._heard: set[str] = set()
         self._children: dict[str, Child] = {}
         self._narrator = Narrator(console, self._seconds, _CHANGE)
         self._lines = Lines.of(yaml.safe_load(_CONFIG.read_text("utf-8")))
@@ -89,11 +90,11 @@ class Demo:
             kafka = stack.enter_context(broker.running(self._folder.path / "broker.log"))
             stack.callback(self.close)  # before the broker goes: the service still commits its positions there
             self._narrator.say("kafka", f"at {kafka.bootstrap_servers}: topics {kafka.predictions} and {kafka.labels}")
-            if self._has_champion():
+            if self._hears("mlflow.ready"):
+                self._start_application(kafka, days_per_second)  # and have it wait for the champion
+            if self._hears("champion.registered"):
                 self._start_service(kafka)
-                self._start_application(kafka, days_per_second)
-            self._listen_until(lambda: self._how() is not None)
-            return self._conclude(self._how() or Ending.STOPPED, keep=keep)
+            return self._conclude(self._end(), keep=keep)
 
     def close(self) -> None:
         """End every process that still runs."""
@@ -124,25 +125,23 @@ class Demo:
     def _research(self) -> str:
         return str(self._folder.path / "state" / "research")
 
-    def _has_champion(self) -> bool:
-        """Wait for the data scientist, who is done when the process ends."""
-        champion = self._children["champion"]
-        self._listen_until(lambda: self._stop.is_set() or champion.exit_code() is not None)
-        if self._stop.is_set() or champion.wait() != 0:
-            return False
-        del self._children["champion"]
-        self._listen(timeout=0)
-        return True
-
-    def _listen_until(self, over: Callable[[], bool]) -> None:
-        while not over():
+    def _hears(self, event: str) -> bool:
+        """Wait until somebody says this, or it is over before that."""
+        while event not in self._heard and self._how() is None:
             self._listen(_LOOK_EVERY)
+        return event in self._heard
+
+    def _end(self) -> Ending:
+        while (how := self._how()) is None:
+            self._listen(_LOOK_EVERY)
+        return how
 
     def _listen(self, timeout: float) -> None:
         """Take in what the processes have said, waiting a little for the first line."""
         with suppress(Empty):
             entry = self._entries.get(timeout=timeout)
             while True:
+                self._heard.add(str(entry["event"]))
                 self.story.observe(entry)
                 self._narrator.tell(entry)
                 entry = self._entries.get_nowait()
@@ -181,8 +180,10 @@ class Demo:
             return
         self._narrator.say("failed", f"accuracy has not recovered: {how}", "bold red")
         for name, child in self._children.items():
-            if how is Ending.PROCESS_ENDED and child.exit_code() is not None:
-                self._narrator.say("", f"{name} ended with exit code {child.exit_code()}:\n{child.last_words()}", "red")
+            code = child.exit_code()
+            if how is Ending.PROCESS_ENDED and (code or (name == "retrainer" and code is not None)):
+                self._narrator.say("", f"{name} ended with exit code {code}; its last words, from {child.log}:", "red")
+                self._console.print(child.last_words(), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self) -> None:
         plot.draw(
@@ -196,7 +197,8 @@ class Demo:
 
     def _keep_running(self) -> None:
         self._console.print("\nEverything goes on running; Ctrl-C stops it.\n", style="bold", highlight=False)
-        self._listen_until(self._stop.is_set)
+        while not self._stop.is_set():
+            self._listen(_LOOK_EVERY)
         self._console.print("Stopping.", highlight=False)
 
     def _seconds(self) -> float:

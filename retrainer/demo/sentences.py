@@ -54,6 +54,11 @@ def _service(entry: Entry) -> list[Sentence]:
     return [Sentence("service", f"{entry.get('role', 'retrainer')} is up")]
 
 
+def _champion(entry: Entry) -> list[Sentence]:
+    learnt = f"trained on {count(entry.get('rows'))} flights of January and February"
+    return [Sentence("champion", f"version {entry.get('version', '?')} in MLflow, {learnt}")]
+
+
 def _application(entry: Entry) -> list[Sentence]:
     at = time_of(entry, "event_time")
     return [Sentence("application", f"scores flights at take-off with version {entry.get('version', '?')}", "", at)]
@@ -160,6 +165,7 @@ _TELLERS: Final[Mapping[str, Callable[[Entry], list[Sentence]]]] = {
     "service.crashed": _trouble,
     "role.restarted": _trouble,
     "dependency.lost": _trouble,
+    "champion.registered": _champion,
     "application.started": _application,
     "application.champion": _answering,
     "application.champion_unknown": _trouble,

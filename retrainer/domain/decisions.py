@@ -67,6 +67,8 @@ class PastJob:
     job_id: str
     decided_at: Micros
     ended_wall: Micros | None
+    triggers: frozenset[str] = frozenset()
+    """What it was launched for."""
     counts: bool = True
     """Whether it counts against cooldown and budget; one ended by a stop does not."""
 
@@ -131,7 +133,7 @@ class Hold:
 def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
     """The decision for a model now; None when nothing asks for one."""
     triggers = _asking(policy, situation)
-    if not triggers:
+    if not triggers or _is_answered(situation, triggers):
         return None
     hold = first_hold(policy, situation)
     outcome = Outcome.HOLD if hold else Outcome.RETRAIN
@@ -169,6 +171,12 @@ def _asking(policy: DecisionPolicy, situation: Situation) -> tuple[str, ...]:
         return ()
     named = fired if policy.condition is None else fired & frozenset(policy.condition.names)
     return tuple(sorted(named))
+
+
+def _is_answered(situation: Situation, triggers: tuple[str, ...]) -> bool:
+    """Whether the job under way is the answer to what asks: triggers go on firing until it has ended."""
+    running = next((job for job in situation.jobs if job.ended_wall is None), None)
+    return situation.request is None and running is not None and running.triggers.issuperset(triggers)
 
 
 def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:

@@ -63,7 +63,12 @@ class Job:
 
     @property
     def past(self) -> PastJob:
-        return PastJob(job_id=self.job_id, decided_at=self.decided_at, ended_wall=self.ended_at)
+        return PastJob(
+            job_id=self.job_id,
+            decided_at=self.decided_at,
+            ended_wall=self.ended_at,
+            triggers=frozenset(self.triggers),
+        )
 
     def with_state(self, state: JobState, **changes: object) -> Job:
         """The same job one step on."""

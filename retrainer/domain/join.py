@@ -164,7 +164,7 @@ class JoinIndex:
     def add_label(self, label: Label) -> None:
         """Take in a label; one that no prediction can meet any more is counted as late and never applied."""
         before = self._entries.get(label.id)
-        if before is None and self._is_past(self._waits_until(label)):
+        if (before is None or before.prediction is None) and self._is_past(self._waits_until(label)):
             self._statuses[_LATE_LABEL] += 1
             return
         self._replace(label.id, before, with_label(before or Entry(), label))
@@ -220,7 +220,7 @@ class JoinIndex:
     def _expiry(self, entry: Entry) -> Slot:
         if entry.prediction is not None:
             return slot_of(entry.prediction.time + self.policy.horizon)
-        return slot_of(self._waits_until(entry.labels[-1]))
+        return slot_of(self._waits_until(entry.labels[0]))
 
     def _waits_until(self, label: Label) -> Micros:
         # A prediction may be one horizon later than its label and may itself arrive one horizon late.
@@ -232,11 +232,19 @@ class JoinIndex:
             return
         del self._entries[key]
         if entry.prediction is None:
-            self._statuses[_WAITING] -= len(entry.labels)
-            self._statuses[_ORPHANED] += len(entry.labels)
+            self._orphan(key, entry, slot)
         elif outcome_label(self.policy, entry) is None:
             self._statuses[_PENDING] -= 1
             self._statuses[_UNLABELLED] += 1
+
+    def _orphan(self, key: str, entry: Entry, slot: Slot) -> None:
+        """Each label waits for itself alone: how long must not depend on others that a restart need not read again."""
+        kept = tuple(label for label in entry.labels if slot_of(self._waits_until(label)) > slot)
+        self._statuses[_WAITING] -= len(entry.labels) - len(kept)
+        self._statuses[_ORPHANED] += len(entry.labels) - len(kept)
+        if kept:
+            self._entries[key] = Entry(labels=kept)
+            self._schedule(key, self._entries[key])
 
     def _is_past(self, expiry: Micros) -> bool:
         return self.first_open is not None and slot_of(expiry) < self.first_open

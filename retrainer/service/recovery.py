@@ -126,12 +126,12 @@ class _Replay:
         return slot_start(first_open) - 2 * model.policy.join.horizon
 
     def _apply(self, segment: StoredSegment) -> None:
-        content = segment.content if segment.content is not None else self._parts.segments.read(segment.name)
-        for record in self._parts.segments.unpack(content):
-            take_in(record, self._parts.decoder, self.models)
         for model in self.models:
             if model.policy.model not in self.rebuilt:
                 model.advance_to(segment.watermarks.get(model.policy.model))
+        content = segment.content if segment.content is not None else self._parts.segments.read(segment.name)
+        for record in self._parts.segments.unpack(content):
+            take_in(record, self._parts.decoder, self.models)
 
     def _resume(self, model: ModelIngest) -> None:
         """A known model goes on from its stored progress; what its replay changed is stored already."""

@@ -223,7 +223,11 @@ class _Shard:
             ranges=moves,
             records=len(self._records),
             newest=self._newest(),
-            watermarks={m.policy.model: m.progress.watermark for m in self._models if m.progress.watermark is not None},
+            watermarks={
+                name: progress.watermark
+                for name, progress in self._stored_progress.items()
+                if progress.watermark is not None
+            },
         )
 
     def _newest(self) -> Micros | None:

@@ -144,8 +144,11 @@ class EmbeddedRig(Rig):
         self.admin.close()
 
     def _producer(self) -> Any:
-        # Lingering makes one batch of what is sent in one go.
-        return KafkaProducer(bootstrap_servers=self.bootstrap_servers, max_request_size=2**22, linger_ms=50)
+        return KafkaProducer(
+            bootstrap_servers=self.bootstrap_servers,
+            linger_ms=50,  # makes one batch of what is sent in one go
+            reconnect_backoff_max_ms=500,
+        )
 
     def _partitions(self, topic: str) -> list[Any]:
         return list(self.admin.describe_topics([topic])[0]["partitions"])

@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 
 from retrainer.demo import flights, plan
 from retrainer.demo.application import Champion, Loaded
@@ -49,7 +50,7 @@ class Registry(Champion):
 
     def _version(self) -> str:
         if not self.versions:
-            raise OSError("database is locked")
+            raise MlflowException("nobody has the alias")
         return self.versions[-1]
 
     def _load(self, version: str) -> Loaded:
@@ -61,6 +62,7 @@ def test_a_promotion_is_picked_up_and_nothing_is_loaded_twice() -> None:
     champion = Registry("1")
 
     champion.refresh()
+    champion.refresh()
     champion.versions.append("2")
     champion.refresh()
     champion.refresh()
@@ -71,6 +73,7 @@ def test_a_promotion_is_picked_up_and_nothing_is_loaded_twice() -> None:
 
 def test_while_the_registry_is_away_the_old_champion_answers(capsys: pytest.CaptureFixture[str]) -> None:
     champion = Registry("1")
+    champion.refresh()
     champion.versions.clear()
     stopped = threading.Event()
     watching = threading.Thread(target=champion.watch, args=(stopped, 0.01))
@@ -80,4 +83,15 @@ def test_while_the_registry_is_away_the_old_champion_answers(capsys: pytest.Capt
     watching.join()
 
     assert champion.loaded.version == "1"
-    assert "database is locked" in capsys.readouterr().out
+    assert "nobody has the alias" in capsys.readouterr().out
+
+
+def test_the_application_waits_for_the_first_champion() -> None:
+    champion = Registry()
+    waiting = threading.Thread(target=champion.wait, args=(threading.Event(), 0.01))
+    waiting.start()
+
+    champion.versions.append("1")
+
+    waiting.join(timeout=5)
+    assert champion.loaded.version == "1"

@@ -115,6 +115,7 @@ def test_only_the_newest_champion_counts() -> None:
 
 def test_it_goes_on_while_nothing_has_happened() -> None:
     assert how(Story()) is None
+    assert how(Story(), champion=0) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,283 @@
+"""To retrain or to hold: every guard at its exact border, and who may pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrainer.domain.conditions import parse
+from retrainer.domain.decisions import (
+    DAY,
+    WALL_FLOOR,
+    Decision,
+    DecisionPolicy,
+    Guards,
+    Outcome,
+    PastJob,
+    Situation,
+    decide,
+)
+from retrainer.domain.triggers.base import Level, Reading
+from retrainer.domain.values import SECOND, Micros, iso, slot_of
+from tests.domain.making import MINUTE, NOON, quick, restored
+
+HOUR = 60 * MINUTE
+POLICY = DecisionPolicy(model="m", guards=Guards(min_labels=50, cooldown=6 * HOUR, per_day=2), min_holdout=100)
+FIRED = Reading(level=Level.FIRED, evidence={"value": 0.5})
+WARNED, QUIET = Reading(level=Level.WARNED), Reading()
+WALL = 10 * NOON
+DUE = Situation(
+    first_open=slot_of(NOON), now=WALL, readings={"low": FIRED}, champion="3", labels=50, rows=400, jobs=()
+)
+"""A trigger has fired and every guard is content, by a hair."""
+
+
+def policy(**guards: Any) -> DecisionPolicy:
+    return replace(POLICY, guards=replace(POLICY.guards, **guards))
+
+
+def decided(situation: Situation = DUE, how: DecisionPolicy = POLICY, **changes: Any) -> Decision:
+    found = decide(how, replace(situation, **changes))
+    assert found is not None
+    return found
+
+
+def job(*, ago: Micros, ended_ago: Micros | None = DAY, counts: bool = True, name: str = "j") -> PastJob:
+    """A job that was decided so long before noon, and ended so long ago on the wall."""
+    ended = None if ended_ago is None else WALL - ended_ago
+    return PastJob(job_id=name, decided_at=NOON - ago, ended_wall=ended, counts=counts)
+
+
+def held(found: Decision) -> tuple[str, Mapping[str, Any]]:
+    """The reason for a hold, which its evidence must repeat."""
+    assert found.outcome is Outcome.HOLD
+    guard = dict(found.evidence["guard"])
+    assert guard.pop("name") == found.reason
+    assert found.message
+    return found.reason, guard
+
+
+class TestWhoAsks:
+    @pytest.mark.parametrize("readings", [{}, {"low": QUIET}, {"low": WARNED}])
+    def test_without_a_fired_trigger_nothing_is_decided(self, readings: Mapping[str, Reading]) -> None:
+        assert decide(POLICY, replace(DUE, readings=readings)) is None
+
+    def test_a_fired_trigger_retrains_and_shows_why(self) -> None:
+        found = decided()
+        assert found.outcome is Outcome.RETRAIN
+        assert (found.reason, found.triggers) == ("fired", ("low",))
+        assert found.evidence == {"triggers": {"low": {"value": 0.5}}, "labels": 50, "rows": 400}
+        assert (found.model, found.slot_end, found.champion, found.decided_at) == ("m", NOON, "3", WALL)
+
+    def test_all_that_fired_are_named_in_order(self) -> None:
+        found = decided(readings={"z": FIRED, "b": QUIET, "a": FIRED})
+        assert found.triggers == ("a", "z")
+        assert set(found.evidence["triggers"]) == {"a", "z"}
+
+    @pytest.mark.parametrize(
+        ("condition", "fired", "triggers"),
+        [
+            ("a", "a", ("a",)),
+            ("a", "b", None),
+            ("a and b", "a", None),
+            ("a and b", "ab", ("a", "b")),
+            ("a or b", "b", ("b",)),
+            ("a and not b", "ab", None),
+            ("a and not b", "ac", ("a",)),
+            ("not b", "", None),
+        ],
+    )
+    def test_a_condition_says_which_it_takes(
+        self, condition: str, fired: str, triggers: tuple[str, ...] | None
+    ) -> None:
+        how = replace(POLICY, condition=parse(condition))
+        found = decide(how, replace(DUE, readings=dict.fromkeys(fired, FIRED)))
+        assert (found.triggers if found else None) == triggers
+
+    @pytest.mark.parametrize(("labels", "triggers"), [(49, None), (50, ("bootstrap",))])
+    def test_without_a_champion_the_first_labels_ask(self, labels: int, triggers: tuple[str, ...] | None) -> None:
+        found = decide(POLICY, replace(DUE, champion=None, labels=labels, readings={}))
+        assert (found.triggers if found else None) == triggers
+
+    def test_a_request_comes_first_and_keeps_its_words(self) -> None:
+        found = decided(request="r1", request_reason="new data")
+        assert found.triggers == ("manual",)
+        assert found.request == "r1"
+        assert found.evidence["request"] == "new data"
+
+    def test_a_request_needs_neither_trigger_nor_champion(self) -> None:
+        assert decided(request="r1", readings={}, champion=None, labels=0).outcome is Outcome.RETRAIN
+
+
+class TestGuards:
+    """Each holds just before its border; at the border `DUE` shows that it passes."""
+
+    def test_minimum_labels(self) -> None:
+        assert held(decided(labels=49)) == ("min_labels", {"have": 49, "need": 50})
+        assert decided(labels=50).outcome is Outcome.RETRAIN
+
+    def test_rows_for_the_holdout(self) -> None:
+        assert held(decided(rows=399)) == ("rows", {"have": 399, "need": 400})
+        assert decided(rows=400).outcome is Outcome.RETRAIN
+
+    @pytest.mark.parametrize(
+        ("holdout", "least", "rows"), [(0.25, 300, 1200), (0.3, 300, 1000), (0.3, 100, 334), (0.1, 300, 3000)]
+    )
+    def test_the_rows_are_rounded_up_and_no_further(self, holdout: float, least: int, rows: int) -> None:
+        assert replace(POLICY, holdout=holdout, min_holdout=least).rows_needed == rows
+
+    @quick
+    @given(st.integers(1, 99), st.integers(1, 5000))
+    def test_so_many_rows_are_enough_and_fewer_are_not(self, percent: int, least: int) -> None:
+        needed = replace(POLICY, holdout=percent / 100, min_holdout=least).rows_needed
+        assert needed == ceil(least / Fraction(percent, 100))
+        assert round(needed * percent / 100) >= least  # as the training process splits them
+
+    def test_cooldown_in_event_time(self) -> None:
+        found = held(decided(jobs=(job(ago=6 * HOUR - 1),)))
+        assert found == ("cooldown", {"job_id": "j", "until": iso(NOON + 1)})
+        assert decided(jobs=(job(ago=6 * HOUR),)).outcome is Outcome.RETRAIN
+
+    def test_cooldown_counts_from_the_newest_job(self) -> None:
+        jobs = (job(ago=1, name="new"), job(ago=DAY, name="old"))
+        assert held(decided(jobs=jobs))[1]["job_id"] == "new"
+
+    def test_cooldown_has_a_floor_on_the_wall_clock(self) -> None:
+        recent = job(ago=DAY, ended_ago=WALL_FLOOR - 1)
+        assert held(decided(jobs=(recent,))) == ("cooldown", {"job_id": "j", "until": iso(WALL + 1)})
+        assert decided(jobs=(job(ago=DAY, ended_ago=WALL_FLOOR),)).outcome is Outcome.RETRAIN
+
+    def test_the_floor_is_no_longer_than_the_cooldown_itself(self) -> None:
+        brief = policy(cooldown=SECOND)
+        assert held(decided(how=brief, jobs=(job(ago=HOUR, ended_ago=SECOND - 1),)))[0] == "cooldown"
+        assert decided(how=brief, jobs=(job(ago=HOUR, ended_ago=SECOND),)).outcome is Outcome.RETRAIN
+        assert decided(how=policy(cooldown=0), jobs=(job(ago=HOUR, ended_ago=0),)).outcome is Outcome.RETRAIN
+
+    def test_the_budget_of_a_day(self) -> None:
+        often = policy(cooldown=0)
+        two = (job(ago=DAY - 1, name="a"), job(ago=HOUR, name="b"))
+        assert held(decided(how=often, jobs=two)) == ("per_day", {"have": 2, "budget": 2})
+        assert decided(how=often, jobs=(job(ago=DAY), job(ago=HOUR))).outcome is Outcome.RETRAIN
+        assert decided(how=often, jobs=two[1:]).outcome is Outcome.RETRAIN
+
+    def test_jobs_that_do_not_count_cost_neither(self) -> None:
+        stopped = tuple(job(ago=n + 1, counts=False) for n in range(5))
+        assert decided(jobs=stopped).outcome is Outcome.RETRAIN
+
+    def test_single_flight(self) -> None:
+        running = job(ago=DAY, ended_ago=None, counts=False)
+        assert held(decided(jobs=(running,))) == ("single_flight", {"job_id": "j"})
+
+    def test_once_per_slot(self) -> None:
+        assert held(decided(how=policy(cooldown=0), jobs=(job(ago=0),)))[0] == "decided"
+        assert decided(how=policy(cooldown=0), jobs=(job(ago=MINUTE),)).outcome is Outcome.RETRAIN
+
+    def test_paused(self) -> None:
+        assert held(decided(paused=True))[0] == "paused"
+
+    def test_observing(self) -> None:
+        assert held(decided(how=replace(POLICY, observe=True)))[0] == "observing"
+
+    def test_the_first_model_is_guarded_as_well(self) -> None:
+        first = replace(DUE, champion=None, readings={})
+        assert decided(first).outcome is Outcome.RETRAIN
+        assert held(decided(first, rows=399))[0] == "rows"
+        assert held(decided(first, paused=True))[0] == "paused"
+        assert held(decided(first, jobs=(job(ago=HOUR),)))[0] == "cooldown"
+
+    def test_a_hold_names_the_triggers_that_asked(self) -> None:
+        found = decided(labels=0)
+        assert found.triggers == ("low",)
+        assert found.evidence["triggers"] == {"low": {"value": 0.5}}
+
+
+class TestRequests:
+    def test_pass_what_guards_against_the_service_itself(self) -> None:
+        found = decided(
+            request="r1", labels=0, paused=True, jobs=(job(ago=0, ended_ago=0), job(ago=HOUR), job(ago=2 * HOUR))
+        )
+        assert found.outcome is Outcome.RETRAIN
+
+    def test_never_start_a_second_job(self) -> None:
+        assert held(decided(request="r1", jobs=(job(ago=DAY, ended_ago=None),)))[0] == "single_flight"
+
+    def test_never_train_on_too_few_rows(self) -> None:
+        assert held(decided(request="r1", rows=399))[0] == "rows"
+
+    def test_never_train_where_nothing_is_ever_trained(self) -> None:
+        assert held(decided(request="r1", how=replace(POLICY, observe=True)))[0] == "observing"
+
+
+class TestIdentity:
+    def test_an_id_follows_from_the_model_and_the_slot(self) -> None:
+        assert decided().decision_id == "m@2013-04-15T12:00"
+        assert decided(now=1, readings={"other": FIRED}).decision_id == decided().decision_id
+
+    def test_decisions_that_differ_have_ids_that_differ(self) -> None:
+        situations = [
+            decided(),
+            decided(first_open=slot_of(NOON) + 1),
+            decided(how=replace(POLICY, model="n")),
+            decided(request="r1"),
+            decided(request="r2"),
+            decided(request="r1", rows=0),
+            decided(rows=0),
+            decided(labels=0),
+            decided(labels=0, readings={"other": FIRED}),
+            decided(labels=0, readings={"low": FIRED, "other": FIRED}),
+        ]
+        assert len({found.decision_id for found in situations}) == len(situations)
+
+    def test_a_hold_is_the_same_until_something_about_it_changes(self) -> None:
+        before = decided(labels=0)
+        assert decided(labels=1, first_open=slot_of(NOON) + 9, now=1).fingerprint == before.fingerprint
+        for change in (
+            decided(rows=0),
+            decided(labels=0, readings={"other": FIRED}),
+            decided(labels=0, champion="4"),
+            decided(),
+            decided(request="r1", rows=0),
+            decided(request="r2", rows=0),
+        ):
+            assert change.fingerprint != before.fingerprint
+        assert decided(request="r1", rows=0).fingerprint != decided(request="r2", rows=0).fingerprint
+
+    @quick
+    @given(
+        st.builds(
+            Situation,
+            first_open=st.integers(0, 10**8),
+            now=st.integers(0, 10**15),
+            readings=st.dictionaries(st.sampled_from("abc"), st.sampled_from([FIRED, WARNED, QUIET])),
+            champion=st.none() | st.just("3"),
+            labels=st.integers(0, 100),
+            rows=st.integers(0, 800),
+            jobs=st.lists(
+                st.builds(
+                    PastJob,
+                    job_id=st.just("j"),
+                    decided_at=st.integers(0, 10**15),
+                    ended_wall=st.none() | st.integers(0, 10**15),
+                    counts=st.booleans(),
+                ),
+                max_size=3,
+            ).map(tuple),
+            paused=st.booleans(),
+            request=st.none() | st.just("r1"),
+        )
+    )
+    def test_the_same_situation_gives_the_same_decision_and_it_survives_being_stored(
+        self, situation: Situation
+    ) -> None:
+        found = decide(POLICY, situation)
+        assert decide(POLICY, situation) == found
+        if found is not None:
+            assert restored(found) == found
+            assert (found.outcome is Outcome.HOLD) is ("guard" in found.evidence)
