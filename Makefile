@@ -14,9 +14,9 @@ LOCKED := --require-hashes --no-build-isolation --use-pep517 --only-binary :all:
 UV_VERSION := 0.13.9
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --custom-compile-command "make lock" $(UPGRADE)
-CODE := retrainer tests
+CODE := retrainer tests docs
 
-.PHONY: help setup setup-dev demo test check fix cover kafka kafka-stop test-kafka test-slow lock clean
+.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka test-slow lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ check: setup-dev ## format, lint, types, floors
 fix: setup-dev ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+docs: setup ## writes the pages that follow from the code
+	$(PY) docs/generate.py
 
 cover: setup-dev ## which lines the tests reach
 	$(BIN)/coverage run -m pytest -m "not slow and not kafka"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DONE, FAILED, WRONG, OUTSIDE, NO = 0, 1, 2, 3, 4
 """Exit codes: done; failed while running; the configuration or command line; something outside; the answer is no."""
 
-_LEAVE_WITHIN = 9.0
+_LEAVE_WITHIN = 8.0
 """Seconds from a stop to the end of a role, whatever hangs."""
 
 

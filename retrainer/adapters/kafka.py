@@ -281,7 +281,11 @@ class KafkaLog:
         return self._asker
 
     def _call(self, function: Callable[..., Any], *args: object, **kwargs: object) -> Any:
-        """Call kafka-python, and speak of its errors in our words."""
+        """Call kafka-python, and speak of its errors in our words.
+
+        A client that could not make sense of an answer is not called again: with a batch that it cannot read its next
+        poll would never end.
+        """
         try:
             return function(*args, **kwargs)
         except kafka_errors.OffsetOutOfRangeError as error:
@@ -289,10 +293,11 @@ class KafkaLog:
         except kafka_errors.LogTruncationError as error:
             raise self._lost(error.divergent_offsets) from error
         except _REFUSED as error:
+            self._drop()
             raise Refused(f"Kafka at {self._servers}: {error}") from error
-        except kafka_errors.KafkaError as error:
+        except kafka_errors.RetriableError as error:
             raise Unreachable(f"Kafka at {self._servers}: {error}") from error
-        except Exception as error:  # a hung or crashed client may raise anything, and is of no more use
+        except Exception as error:  # a client that hangs or has crashed may raise anything
             self._drop()
             raise Unreachable(f"Kafka at {self._servers}: {error!r}") from error
 

@@ -35,9 +35,11 @@ def connect(kind: Callable[..., Any], settings: Mapping[str, object]) -> Any:
     made: list[Any] = []
 
     def network(**configs: Any) -> Any:
-        made.append(KafkaNetClient(net=_EventLoop(**configs), **configs))
-        made[0].cluster.config["allow_auto_create_topics"] = False
-        return made[0]
+        loop = _EventLoop(**configs)
+        loop.client = client = KafkaNetClient(net=loop, **configs)
+        client.cluster.config["allow_auto_create_topics"] = False
+        made.append(client)
+        return client
 
     try:
         return kind(kafka_client=network, **settings)
@@ -59,7 +61,13 @@ def close(client: Any) -> None:
 class _EventLoop(NetworkSelector):  # type: ignore[misc]  # kafka-python has no types
     """kafka-python's IO thread; but who waits for it gives up at last (dpkp/kafka-python#3121)."""
 
+    client: Any = None
     _hung = False
+
+    def run_forever(self) -> None:
+        super().run_forever()
+        if self._hung:  # and goes on at last: nobody else closes what it had open
+            close(self.client)
 
     def run(self, coro: Any, *args: Any) -> Any:
         if self._hung:

@@ -135,6 +135,14 @@ def duration(span: timedelta) -> Micros:
     return span // timedelta(microseconds=1)
 
 
+def span_text(span: Micros) -> str:
+    """A span of time in its largest whole unit: `5d`, `90m`, `1500ms`."""
+    for unit, size in (("d", 86_400 * SECOND), ("h", 3600 * SECOND), ("m", 60 * SECOND), ("s", SECOND)):
+        if span % size == 0:
+            return f"{span // size}{unit}"
+    return f"{span / 1000:g}ms"
+
+
 def slot_of(time: Micros) -> Slot:
     """The slot that holds an event time."""
     return time // SLOT_WIDTH

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, iso, slot_start
+from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, iso, slot_start, span_text
 
 EVALUATIONS_PER_WINDOW: Final = 10
 """A window is looked at each time that a tenth of it is new."""
@@ -30,7 +30,7 @@ class TimeWindow:
     span: Micros
 
     def __str__(self) -> str:
-        return f"{self.span // SLOT_WIDTH} minutes"
+        return span_text(self.span)
 
 
 Window = CountWindow | TimeWindow

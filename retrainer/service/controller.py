@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
 
@@ -11,7 +12,7 @@ from retrainer.domain.evaluation import Fact, MetricUpdated
 from retrainer.domain.jobs import Job
 from retrainer.domain.triggers.base import Level
 from retrainer.domain.values import Micros, iso
-from retrainer.errors import RetrainerError
+from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports import Clock, Registry, Stopped
 from retrainer.service.deciding import Decider, Round
@@ -54,6 +55,7 @@ class Controller:
         self._stopping = Event()
         self._watcher: Thread | None = None
         self._prepared = False
+        self._crashed: Exception | None = None
         self._mlflow = Dependency("mlflow", parts.logger, parts.clock)
 
     def run(self, stop: Stopped) -> None:
@@ -65,6 +67,8 @@ class Controller:
 
     def run_once(self) -> None:
         """One round over every model."""
+        if self._crashed is not None:
+            raise self._crashed
         if not self._store.due:
             return
         with self._store:
@@ -92,7 +96,7 @@ class Controller:
         """Compare every model's ledger with the registry once."""
         mlflow = self._mlflow
         if not self._prepared and mlflow.due:
-            with mlflow:
+            with mlflow, _refusals_may_pass():
                 self.parts.registry.prepare()
                 self._prepared = True
         if not self._prepared:
@@ -100,7 +104,7 @@ class Controller:
         for name, promotions in self._promotions.items():
             if not mlflow.due or self._stopping.is_set():
                 return
-            with mlflow:
+            with mlflow, _refusals_may_pass():
                 promotions.reconcile(self.watermarks.get(name))
 
     def _begin(self) -> None:
@@ -118,9 +122,12 @@ class Controller:
         self._watcher.start()
 
     def _watch_aliases(self) -> None:
-        while not self._stopping.is_set():
-            self.compare_aliases()
-            self._stopping.wait(_RECONCILE_SECONDS if self._mlflow.lost_at is None else 0.5)
+        try:
+            while not self._stopping.is_set():
+                self.compare_aliases()
+                self._stopping.wait(_RECONCILE_SECONDS if self._mlflow.lost_at is None else 0.5)
+        except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
+            self._crashed = error
 
     def _decide(self, name: str, first_open: int | None, requests: Sequence[Request]) -> None:
         reign = self._promotions[name].reign
@@ -188,6 +195,15 @@ class Controller:
                     raise running.crashed
 
 
+@contextmanager
+def _refusals_may_pass() -> Iterator[None]:
+    """A registry that refuses (a deleted experiment, missing rights) is waited for: a person can put that right."""
+    try:
+        yield
+    except Refused as error:
+        raise Unreachable(str(error)) from error
+
+
 class _RunningJob:
     """A job and its thread."""
 
@@ -201,8 +217,6 @@ class _RunningJob:
     def _target(self) -> None:
         try:
             self.run.run(self._stop)
-        except RetrainerError as error:
-            self.crashed = error
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self.crashed = error
 

@@ -23,7 +23,7 @@ from retrainer.domain.training import (
     TrainingSpec,
 )
 from retrainer.domain.values import SECOND, Micros, iso
-from retrainer.errors import RetrainerError, Unreachable
+from retrainer.errors import Refused, RetrainerError, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports import Clock, Registry, RunReport, Stopped, Trainers, TrainingEnded
 from retrainer.service.dataset import Dataset, DatasetBuilder
@@ -97,7 +97,7 @@ class JobRun:
     def _take(self, step: Callable[[], None]) -> None:
         try:
             step()
-        except JobFailed as failure:
+        except (JobFailed, Refused) as failure:
             self._fail(str(failure))
 
     def _train(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from retrainer.domain.training import RowsPolicy
-from retrainer.domain.values import SECOND
+from retrainer.domain.values import span_text
 from retrainer.training.dataset import Rows
 from retrainer.training.order import CannotTrain
 
@@ -52,12 +52,12 @@ def select(rows: Rows, policy: RowsPolicy) -> tuple[Rows, str]:
         )
     if policy.count is not None:
         chosen = rows.since(max(0, len(rows) - policy.count))
-        return chosen, f"last {len(chosen)}"
+        return chosen, f"last {len(chosen)} rows"
     if policy.span is None:
         raise CannotTrain("rows: last needs a count or a span")
     times = rows.predicted_at
     chosen = rows.since(int(np.searchsorted(times, times[-1] - policy.span, side="right")))
-    return chosen, f"last {policy.span / SECOND:g}s ({len(chosen)})"
+    return chosen, f"last {span_text(policy.span)} ({len(chosen)} rows)"
 
 
 def contest(older: Rows, score: Score) -> Choice:

@@ -97,6 +97,7 @@ class EmbeddedRig(Rig):
         self.bootstrap_servers = bootstrap_servers
         self.admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
         self.producer = self._producer()
+        self._topics: list[str] = []
         self._opened: list[KafkaLog] = []
         self._groups: dict[int, str] = {}
 
@@ -110,6 +111,7 @@ class EmbeddedRig(Rig):
     def topic(self, partitions: int = 1) -> str:
         name = uuid.uuid4().hex
         self.admin.create_topics({name: {"num_partitions": partitions, "replication_factor": 1}}, timeout_ms=5000)
+        self._topics.append(name)
         eventually(lambda: [p["leader_id"] >= 0 for p in self._partitions(name)] == [True] * partitions)
         return name
 
@@ -140,6 +142,7 @@ class EmbeddedRig(Rig):
             self._opened.pop().close()
 
     def close(self) -> None:
+        self.close_logs()
         self.producer.close(timeout=5)
         self.admin.close()
 
@@ -177,6 +180,10 @@ class ApacheRig(EmbeddedRig):
     def end(self, at: Partition) -> int:
         """Where the log ends, whatever can be read of it."""
         return int(self.admin.list_partition_offsets({TopicPartition(*at): OffsetSpec.LATEST})[at].offset)
+
+    def close(self) -> None:
+        self.admin.delete_topics(self._topics, timeout_ms=5000)
+        super().close()
 
     def transactional_producer(self) -> Any:
         producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, transactional_id=uuid.uuid4().hex)

@@ -175,7 +175,6 @@ def test_reading_goes_on_after_an_outage_with_nothing_lost(apache_kafka: ApacheK
         for at in partitions:
             rig.append(at, *(b"%d" % number for number in range(100, 200)))
         records += read(log, 200)
-        rig.close_logs()
     for at in partitions:
         assert [r.offset for r in records if r.partition == at] == list(range(200))
         assert [r.value for r in records if r.partition == at] == [b"%d" % number for number in range(200)]
@@ -194,7 +193,6 @@ def test_a_short_outage_goes_unnoticed(apache_kafka: ApacheKafka) -> None:
         rig.append(at, b"1")
         assert [record.offset for record in read(log, 1)] == [1]
         eventually(lambda: log.ends() == {at: 2})
-        rig.close_logs()
 
 
 def polls(log: EventLog) -> bool:

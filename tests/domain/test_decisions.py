@@ -33,9 +33,7 @@ POLICY = DecisionPolicy(model="m", guards=Guards(min_labels=50, cooldown=6 * HOU
 FIRED = Reading(level=Level.FIRED, evidence={"value": 0.5})
 WARNED, QUIET = Reading(level=Level.WARNED), Reading()
 WALL = 10 * NOON
-DUE = Situation(
-    first_open=slot_of(NOON), now=WALL, readings={"low": FIRED}, champion="3", labels=50, rows=400, jobs=()
-)
+DUE = Situation(first_open=slot_of(NOON), now=WALL, readings={"low": FIRED}, champion="3", labels=50, rows=400, jobs=())
 """A trigger has fired and every guard is content, by a hair."""
 
 
@@ -138,7 +136,7 @@ class TestGuards:
     def test_so_many_rows_are_enough_and_fewer_are_not(self, percent: int, least: int) -> None:
         needed = replace(POLICY, holdout=percent / 100, min_holdout=least).rows_needed
         assert needed == ceil(least / Fraction(percent, 100))
-        assert round(needed * percent / 100) >= least  # as the training process splits them
+        assert round(needed * (percent / 100)) >= least  # as the training process splits them
 
     def test_cooldown_in_event_time(self) -> None:
         found = held(decided(jobs=(job(ago=6 * HOUR - 1),)))

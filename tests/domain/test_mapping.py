@@ -93,7 +93,9 @@ class TestPaths:
 
     def test_the_key_the_headers_and_the_time_of_the_record_count_too(self) -> None:
         how = mapping(id=(at("$key"),), time=at("$timestamp"), value=at("$headers.answer"))
-        found = prediction_of(how, envelope({}, key=b"k1", headers=[("other", b"x"), ("answer", "yes \u00e9".encode())]))
+        found = prediction_of(
+            how, envelope({}, key=b"k1", headers=[("other", b"x"), ("answer", "yes \u00e9".encode())])
+        )
         assert (found.id, found.time, found.value) == ("k1", NOON, "yes \u00e9")
 
     @pytest.mark.parametrize("path", ["$key", "$key.id", "$headers.id", "$timestamp.id", "$other", "$other.id"])

@@ -35,17 +35,17 @@ class TestPolicies:
     def test_the_newest_by_count(self) -> None:
         chosen, words = select(rows_of(100), RowsPolicy(kind="last", count=30))
         assert numbers(chosen) == list(range(70, 100))
-        assert words == "last 30"
+        assert words == "last 30 rows"
 
     def test_fewer_than_asked_for_are_all(self) -> None:
         chosen, words = select(rows_of(20), RowsPolicy(kind="last", count=30))
-        assert (len(chosen), words) == (20, "last 20")
+        assert (len(chosen), words) == (20, "last 20 rows")
 
     def test_the_newest_by_time_of_prediction(self) -> None:
         """The newest row is at 990 s; one that is exactly a span older is left out."""
         chosen, words = select(rows_of(100), RowsPolicy(kind="last", span=100 * SECOND))
         assert numbers(chosen) == list(range(90, 100))
-        assert words == "last 100s (10)"
+        assert words == "last 100s (10 rows)"
 
     @pytest.mark.parametrize(
         ("kind", "words"), [("all", "all 50"), ("since_change", "since the change (50)"), ("auto", "all 50")]

@@ -1,0 +1,73 @@
+"""Writes the pages that follow from the code: `make docs`. A test fails while one of them is out of date."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from retrainer.config.render import json_schema
+from retrainer.config.unbuilt import _GAPS
+from retrainer.logs import EVENTS
+
+FOLDER: Final = Path(__file__).parent
+
+_EVENTS_HEAD: Final = """\
+# Log events
+
+Every line of the log is one JSON object on standard error: `timestamp` (UTC), `level`, `event`, then facts. Names are
+stable; facts are only added. Every line about a model carries `model`, about a job `job_id`, about a decision
+`decision_id`. How to read them: [operations](operations.md#reading-the-log).
+
+This page is generated from `retrainer/logs.py` by `make docs`.
+
+| event | meaning, and its facts |
+| --- | --- |
+"""
+
+
+def log_events(_: str) -> str:
+    """Every log event with its meaning."""
+    return _EVENTS_HEAD + "".join(f"| `{name}` | {_cell(meaning)} |\n" for name, meaning in EVENTS.items())
+
+
+def config_schema(_: str) -> str:
+    """What `retrainer schema` prints."""
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def not_built(page: str) -> str:
+    """The design with the table of keys whose capability is not built."""
+    rows = "".join(f"| `{gap.pattern}` | {_cell(gap.reason)} |\n" for gap in _GAPS)
+    table = f"\n| key | today |\n| --- | --- |\n{rows}"
+    return re.sub(r"(<!-- begin: unbuilt keys.*?-->\n).*?(<!-- end -->)", rf"\1{table}\n\2", page, flags=re.DOTALL)
+
+
+PAGES: Final[Mapping[str, Callable[[str], str]]] = {
+    "config-schema.json": config_schema,
+    "design.md": not_built,
+    "log-events.md": log_events,
+}
+"""File to what it should hold, given what it holds."""
+
+
+def outdated() -> dict[Path, str]:
+    """Every page that is not as it should be, and how it should be."""
+    found: dict[Path, str] = {}
+    for name, generate in PAGES.items():
+        path = FOLDER / name
+        page = path.read_text("utf-8") if path.exists() else ""
+        if (wanted := generate(page)) != page:
+            found[path] = wanted
+    return found
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    for path, content in outdated().items():
+        path.write_text(content, "utf-8")

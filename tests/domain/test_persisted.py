@@ -1,0 +1,186 @@
+"""Everything that is stored or handed to another process comes back as it was."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrainer.domain import evaluation, training
+from retrainer.domain.decisions import Decision, Outcome
+from retrainer.domain.evaluation import Memory
+from retrainer.domain.jobs import Job, JobState
+from retrainer.domain.metrics import Estimate
+from retrainer.domain.training import Recipe, RowRange, RowsPolicy, TrainingResult, TrainingSpec
+from retrainer.domain.triggers.base import Level, Reading
+from retrainer.domain.verdicts import Gate, JudgePolicy, Verdict
+from tests.domain.making import quick, restored
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+words = st.text(max_size=8)
+times = st.integers(-(2**55), 2**62)
+evidence = st.dictionaries(
+    words,
+    st.recursive(
+        st.none() | st.booleans() | times | finite | words,
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(words, inner, max_size=2),
+        max_leaves=4,
+    ),
+    max_size=3,
+)
+readings = st.dictionaries(words, st.builds(Reading, level=st.sampled_from(Level), evidence=evidence), max_size=2)
+triggers = st.lists(words, max_size=2).map(tuple)
+verdicts = st.builds(
+    Verdict,
+    gates=st.lists(st.builds(Gate, name=words, passed=st.booleans(), reason=words, evidence=evidence), max_size=2).map(
+        tuple
+    ),
+)
+ranges = st.none() | st.builds(RowRange, rows=st.integers(0, 2**40), first=times, last=times)
+scores = st.dictionaries(words, finite, max_size=2)
+results = st.builds(
+    TrainingResult,
+    job_id=words,
+    verdict=st.none() | verdicts,
+    error=st.none() | words,
+    candidate=scores,
+    champion=scores,
+    champion_by=st.sampled_from(["model", "events", "none"]),
+    trained_on=ranges,
+    held_out=ranges,
+    refitted_on=ranges,
+    rows_chosen=words,
+    seconds=finite,
+)
+rows = st.builds(
+    RowsPolicy,
+    kind=st.sampled_from(["last", "all", "auto", "since_change"]),
+    count=st.none() | st.integers(1, 10**9),
+    span=st.none() | times,
+)
+specs = st.builds(
+    TrainingSpec,
+    job_id=words,
+    model=words,
+    task=st.sampled_from(["classification", "regression"]),
+    metrics=triggers,
+    positive=st.none() | words,
+    recipe=st.builds(Recipe, estimator=words, params=evidence, rows=rows, holdout=finite, refit=st.booleans()),
+    judge=st.builds(JudgePolicy, min_rows=st.integers(1, 10**6), improvement=finite, floors=scores),
+    judgement=st.integers(1, 99),
+    champion_version=st.none() | words,
+    dataset_digest=words,
+    cpus=st.integers(1, 64),
+)
+memories = st.builds(
+    Memory,
+    champion=st.none() | words,
+    known=st.booleans(),
+    since=st.none() | times,
+    evaluated_until=st.none() | times,
+    seen=times,
+    total=times,
+    triggers=st.dictionaries(words, evidence, max_size=2),
+    readings=readings,
+    metrics=st.dictionaries(
+        words,
+        st.builds(Estimate, metric=words, value=finite, n=times, low=st.none() | finite, high=st.none() | finite),
+        max_size=2,
+    ),
+    metric_window=words,
+    beat=times,
+    latched=readings,
+    fired_at=st.dictionaries(words, times, max_size=2),
+    paused=st.none() | words,
+    last_decision=words,
+)
+decisions = st.builds(
+    Decision,
+    decision_id=words,
+    model=words,
+    slot_end=times,
+    outcome=st.sampled_from(Outcome),
+    triggers=triggers,
+    reason=words,
+    message=words,
+    champion=st.none() | words,
+    request=st.none() | words,
+    decided_at=times,
+    evidence=evidence,
+)
+jobs = st.builds(
+    Job,
+    job_id=words,
+    decision_id=words,
+    model=words,
+    triggers=triggers,
+    reason=words,
+    decided_at=times,
+    known_by=times,
+    champion=st.none() | words,
+    judgement=st.integers(1, 99),
+    created_at=times,
+    state=st.sampled_from(JobState),
+    attempts=st.integers(0, 9),
+    dataset_digest=words,
+    result=st.none() | results,
+    run_id=words,
+    version=words,
+    error=words,
+    ended_at=st.none() | times,
+)
+
+
+class TestRoundTrips:
+    """Through JSON, as the manifest and the job folder keep them."""
+
+    @quick
+    @given(memories)
+    def test_memory(self, memory: Memory) -> None:
+        assert restored(memory) == memory
+
+    @quick
+    @given(decisions)
+    def test_decision(self, decision: Decision) -> None:
+        assert restored(decision) == decision
+        assert restored(decision).fingerprint == decision.fingerprint
+
+    @quick
+    @given(jobs)
+    def test_job(self, job: Job) -> None:
+        assert restored(job) == job
+        assert restored(job).past == job.past
+
+    @quick
+    @given(specs)
+    def test_training_spec(self, spec: TrainingSpec) -> None:
+        assert restored(spec) == spec
+
+    @quick
+    @given(results)
+    def test_training_result(self, result: TrainingResult) -> None:
+        assert restored(result) == result
+
+
+class TestFormats:
+    def test_what_is_stored_says_in_which_format(self) -> None:
+        assert msgspec.json.decode(msgspec.json.encode(Memory()))["format"] == evaluation.FORMAT
+        failed = TrainingResult(job_id="j", verdict=None, error="no rows")
+        assert msgspec.json.decode(msgspec.json.encode(failed))["format"] == training.FORMAT
+
+    def test_a_memory_from_before_a_field_was_added_is_read_with_its_default(self) -> None:
+        assert msgspec.json.decode(b'{"champion": "3", "known": true}', type=Memory) == Memory(champion="3", known=True)
+
+    @pytest.mark.parametrize(
+        ("body", "as_type"),
+        [
+            (b'{"seen": "many"}', Memory),
+            (b'{"readings": {"low": {"level": "shouting"}}}', Memory),
+            (b'{"decision_id": "m"}', Decision),
+            (b'{"job_id": "j", "state": "lost"}', Job),
+        ],
+    )
+    def test_what_is_no_such_thing_is_refused(self, body: bytes, as_type: type) -> None:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(body, type=as_type)
