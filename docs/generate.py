@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,10 @@ def config_schema(_: str) -> str:
 
 def not_built(page: str) -> str:
     """The design with the table of keys whose capability is not built."""
-    rows = "".join(f"| `{gap.pattern}` | {_cell(gap.reason)} |\n" for gap in _GAPS)
+    rows = "".join(
+        f"| {', '.join(f'`{gap.pattern}`' for gap in gaps)} | {_cell(reason)} |\n"
+        for reason, gaps in groupby(_GAPS, key=lambda gap: gap.reason)
+    )
     table = f"\n| key | today |\n| --- | --- |\n{rows}"
     return re.sub(r"(<!-- begin: unbuilt keys.*?-->\n).*?(<!-- end -->)", rf"\1{table}\n\2", page, flags=re.DOTALL)
 

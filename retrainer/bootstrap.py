@@ -198,6 +198,7 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
 def _ingest_policy(model: ModelSettings) -> IngestPolicy:
     predictions, labels = model.predictions, model.labels
     fields = predictions.fields
+    classes = None if model.classes is None else frozenset(model.classes)
     return IngestPolicy(
         model=model.name,
         predictions=EventMapping(
@@ -208,6 +209,7 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
             version=fields.version,
             score=fields.score,
             where=predictions.where,
+            classes=classes,
             features=fields.features,
         ),
         labels=EventMapping(
@@ -216,6 +218,7 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
             time=labels.fields.time,
             value=labels.fields.value,
             where=labels.where,
+            classes=classes,
         ),
         join=JoinPolicy(
             max_delay=duration(labels.max_delay), lateness=duration(labels.lateness), corrections=labels.corrections

@@ -16,9 +16,8 @@ import structlog
 EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     # The service
     "service.started": "A role is ready to work: `role`, `pid`, and the models or topics that it serves.",
-    "service.stopping": "A stop was asked for: `role`, `signal`.",
     "service.stopped": "A role has ended in order: `role`.",
-    "service.crashed": "A role ended by an error nobody expected: `role`, `error`, with the traceback.",
+    "service.crashed": "A role ended by an error nobody expected: `role`, `exception` with the traceback.",
     "service.refused": "A role refuses to go on, and why: `role`, `reason`. A person has to decide.",
     "role.restarted": "The supervisor starts a role again that has ended: `role`, `exit_code`, `in_seconds`.",
     "role.killed": "A role did not end in time after a stop and was killed: `role`.",
@@ -55,7 +54,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "champion.unavailable": "The champion's model cannot be had; its live predictions stand in: `version`, `error`.",
     "model.promoted": "The alias names the new version: `model`, `job_id`, `version`, `previous`, `effective_from`.",
     "alias.adopted": "A person moved the alias; the service follows: `model`, `alias`, `version`, `previous`.",
-    "alias.repaired": "A promotion that was interrupted is finished or undone: `model`, `version`, `act`.",
+    "alias.repaired": "A promotion was undone, as the alias had been moved meanwhile: `model`, `version`, `act`.",
 })  # fmt: skip
 """Every log event with its meaning and facts."""
 
@@ -95,6 +94,8 @@ def _join_libraries(shared: list[Any], render: Any, stream: TextIO) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _as_library_event, render],
         )
     )
+    # What it says of an outage, many times a second, the service says once as `dependency.lost`.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """kafka-python leaves the socket of a refused connection to the garbage collector."""
     refused = r"ignore:unclosed <socket.socket fd=\d+, family=\d+, type=1, proto=6, laddr=\('0.0.0.0':ResourceWarning"
     config.addinivalue_line("filterwarnings", refused)
+
+
+def pytest_sessionfinish() -> None:
+    """Collected while that filter is in force; what is left until the very end would fail the whole run."""
+    gc.collect()
 
 
 class ApacheKafka:

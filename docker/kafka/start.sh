@@ -24,12 +24,13 @@ require_java() {
 }
 
 download() {
-    [[ -d $libs ]] && return
+    [[ $libs -nt $here/pom.xml ]] && return
     command -v mvn >/dev/null || fail "Maven is needed to download Kafka once; no 'mvn' on the PATH"
     echo "downloading Apache Kafka (about 45 MB) to .kafka/libs"
     # Into a folder of its own first: an interrupted download is never taken for a whole one.
     local partial=$libs.$$
     mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$partial"
+    rm -rf "$libs"
     mv "$partial" "$libs"
 }
 

@@ -100,6 +100,7 @@ class KafkaLog:
         self._unseeked = True
         self._answered = 0.0
         self._look_at = 0.0
+        self._beyond: dict[Partition, int] = {}
         self._progress: dict[Partition, tuple[int, float]] = {}
         self._committing: _Commit | None = None
 
@@ -129,6 +130,7 @@ class KafkaLog:
     def assign(self, positions: Mapping[Partition, int]) -> None:
         self._positions = dict(positions)
         self._same = {at: at for at in positions}
+        self._beyond = {}
         self._unseeked = True
         self._look_at = 0.0
 
@@ -184,8 +186,8 @@ class KafkaLog:
     def _seeked_reader(self) -> Any:
         if self._reader is None:
             self._reader = self._call(kafka_client.connect, KafkaConsumer, self._reading)
-            self._answered = self._clock.monotonic()
             self._unseeked = True
+            self._look_at = 0.0  # an outage is over when the partitions are there, not when somebody answers
             self._progress.clear()
         if self._unseeked:
             positions = {TopicPartition(*at): position for at, position in self._positions.items()}
@@ -198,16 +200,18 @@ class KafkaLog:
     def _look_around(self) -> None:
         """Nothing came: is a broker there, and are the positions?
 
-        kafka-python tells of no outage, and the embedded broker answers a position outside with silence.
+        kafka-python tells of no outage, and the embedded broker answers a position outside with silence. The second
+        look counts: right after an election a leader may know less of its log than there is.
         """
         now = self._clock.monotonic()
         if now < self._look_at:
             return
         self._look_at = now + _LOOK_EVERY
-        ends = self._known_ends()
-        lost = {str(at): self._positions[at] for at, end in ends.items() if self._positions[at] > end}
+        beyond = {at: self._positions[at] for at, end in self._known_ends().items() if self._positions[at] > end}
+        lost = {str(at): position for at, position in beyond.items() if self._beyond.get(at) == position}
         if lost:
             raise PositionLost(lost)
+        self._beyond = beyond
 
     def _known_ends(self) -> dict[Partition, int]:
         """What is known now: nothing, for the first seconds of an outage."""

@@ -103,6 +103,7 @@ _GAPS: Final = (
     _Gap("models.*.judge.slices", "candidates are not judged by slice"),
     *(_Gap(f"models.*.judge.floors.{metric}", _METRICS) for metric in METRICS if metric not in CLASSIFICATION),
     _Gap("models.*.judge.expires", "no candidate is judged a second time"),
+    _Gap("models.*.promotion.challenger_alias", "no challenger is kept", lambda value: value != "challenger"),
     _Gap("models.*.promotion.mode", "only automatic and register are supported", _is("approval", "shadow")),
     _Gap("models.*.promotion.probation", "a new champion is not watched"),
 )

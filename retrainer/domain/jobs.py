@@ -79,10 +79,10 @@ class Job:
         return replace(self, state=state, ended_at=now, error=error or self.error)
 
 
-def job_for(decision: Decision, judgement: int) -> Job:
+def job_for(decision: Decision, judgement: int, manifest: str = "") -> Job:
     """The job that a decision to retrain launches; its id follows from the decision's, so it is launched once."""
     return Job(
-        job_id=job_id_of(decision),
+        job_id=job_id_of(decision, manifest),
         decision_id=decision.decision_id,
         model=decision.model,
         triggers=decision.triggers,
@@ -95,6 +95,7 @@ def job_for(decision: Decision, judgement: int) -> Job:
     )
 
 
-def job_id_of(decision: Decision) -> str:
-    """A name that fits folders, tags and log lines."""
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in decision.decision_id)
+def job_id_of(decision: Decision, manifest: str = "") -> str:
+    """A name that fits folders, tags and log lines, and that no job of another manifest has."""
+    whole = f"{decision.decision_id}-{manifest}" if manifest else decision.decision_id
+    return "".join(c if c.isalnum() or c in "-_" else "-" for c in whole)

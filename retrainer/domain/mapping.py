@@ -41,6 +41,7 @@ class EventMapping:
     Attributes:
         where: path to text; only records whose values equal these belong to the model.
         id: one field, or several that make up the id together.
+        classes: the values that count; None for any.
         features: a field that holds an object; a list of names; or None for every field that has no other use.
     """
 
@@ -51,6 +52,7 @@ class EventMapping:
     version: Field | None = None
     score: Field | None = None
     where: Mapping[str, str] = field(default_factory=dict)
+    classes: frozenset[str] | None = None
     features: Field | tuple[str, ...] | None = None
 
 
@@ -106,7 +108,7 @@ def prediction_of(mapping: EventMapping, envelope: Envelope) -> Prediction:
         _id(mapping, envelope),
         _time(mapping, envelope),
         origin,
-        _class(mapping.value, "prediction", envelope),
+        _class(mapping, "prediction", envelope),
         "" if version is _MISSING else _canonical("version", version),
     )
 
@@ -118,7 +120,7 @@ def label_of(mapping: EventMapping, envelope: Envelope) -> Label:
         Unusable: a required field is absent or cannot be used.
     """
     origin = _origin(envelope.record)
-    return Label(_id(mapping, envelope), _time(mapping, envelope), origin, _class(mapping.value, "label", envelope))
+    return Label(_id(mapping, envelope), _time(mapping, envelope), origin, _class(mapping, "label", envelope))
 
 
 def features_of(mapping: EventMapping, envelope: Envelope) -> Document:
@@ -171,8 +173,11 @@ def _time(mapping: EventMapping, envelope: Envelope) -> Micros:
     return time
 
 
-def _class(where: Field, name: str, envelope: Envelope) -> str:
-    return _canonical(name, _required(where, name, envelope))
+def _class(mapping: EventMapping, name: str, envelope: Envelope) -> str:
+    found = _canonical(name, _required(mapping.value, name, envelope))
+    if mapping.classes is not None and found not in mapping.classes:
+        raise Unusable(f"{name}: {found[:40]!r} is none of the classes {', '.join(sorted(mapping.classes))}")
+    return found
 
 
 def _required(where: Field, name: str, envelope: Envelope) -> object:

@@ -123,7 +123,7 @@ class Decider:
 
     def _launch(self, decision: Decision, taken: _Taken) -> None:
         judged = [job for job in self._jobs if job.champion == decision.champion and job.result is not None]
-        job = job_for(decision, judgement=len(judged) + 1)
+        job = job_for(decision, judgement=len(judged) + 1, manifest=self._lease.manifest)
         self._jobs.append(job)
         taken.jobs.append(job)
         self._remember(latched={})

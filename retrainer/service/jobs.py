@@ -170,7 +170,10 @@ class JobRun:
 
     def _result(self) -> TrainingResult | None:
         path = self._folder / RESULT_FILE
-        return msgspec.json.decode(path.read_bytes(), type=TrainingResult) if path.exists() else None
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=TrainingResult) if path.exists() else None
+        except msgspec.DecodeError as error:
+            raise JobFailed(f"{RESULT_FILE} of the training process cannot be read: {error}") from error
 
     def _ended_without_result(self, ended: TrainingEnded) -> None:
         if ended.killed is not None:
@@ -201,7 +204,7 @@ class JobRun:
     def _record(self) -> None:
         """The run, whatever the verdict: people look there."""
         result = self._judged()
-        run_id = self._parts.registry.record_run(self._report(result))
+        run_id = self._parts.registry.record_run(self._report(result, self._verdict_tags(result)))
         self._store(self.job.with_state(JobState.RECORDED, run_id=run_id))
 
     def _register(self) -> None:
@@ -216,7 +219,7 @@ class JobRun:
             self.job.job_id,
             self.job.run_id,
             self._folder / MODEL_FOLDER,
-            self._tags(result),
+            {**self._tags(), **self._verdict_tags(result)},
         )
         self._store(self.job.with_state(JobState.REGISTERED, version=version))
         self._log.info("candidate.registered", version=version, run_id=self.job.run_id)
@@ -229,40 +232,43 @@ class JobRun:
         promoted = self._promotions.promote(self.job.job_id, self.job.version, reason, self._watermark())
         self._end(JobState.PROMOTED if promoted else JobState.ACCEPTED)
 
-    def _report(self, result: TrainingResult) -> RunReport:
+    def _report(self, result: TrainingResult | None, tags: Mapping[str, str]) -> RunReport:
         recipe = self._policy.recipe
         parameters = {
             "estimator": recipe.estimator,
             **{f"params.{name}": str(value) for name, value in recipe.params.items()},
-            "rows": result.rows_chosen,
             "holdout": str(recipe.holdout),
             "refit": str(recipe.refit),
             "seed": str(recipe.seed),
             "champion": str(self.job.champion),
             "triggers": ", ".join(self.job.triggers),
             "known_by": iso(self.job.known_by),
+            **({"rows": result.rows_chosen} if result else {}),
         }
         return RunReport(
             job_id=self.job.job_id,
             model=self.job.model,
             parameters=parameters,
-            metrics=_flat_metrics(result),
-            tags=self._tags(result),
+            metrics=_flat_metrics(result) if result else {},
+            tags={**self._tags(), **tags},
             dataset=self._folder / DATASET_FILE,
             dataset_digest=self.job.dataset_digest,
             files=self._folder / REPORT_FOLDER if (self._folder / REPORT_FOLDER).is_dir() else None,
+            succeeded=result is not None,
         )
 
-    def _tags(self, result: TrainingResult) -> Mapping[str, str]:
-        assert result.verdict is not None
-        verdict = {"accepted": result.verdict.accepted, "reason": result.verdict.reason}
+    def _tags(self) -> Mapping[str, str]:
         return {
             "retrainer.job_id": self.job.job_id,
             "retrainer.decision_id": self.job.decision_id,
             "retrainer.trigger": ", ".join(self.job.triggers),
             "retrainer.dataset": self.job.dataset_digest,
-            "retrainer.verdict": json.dumps(verdict)[:4900],
         }
+
+    def _verdict_tags(self, result: TrainingResult) -> Mapping[str, str]:
+        assert result.verdict is not None
+        verdict = {"accepted": result.verdict.accepted, "reason": result.verdict.reason}
+        return {"retrainer.verdict": json.dumps(verdict)[:4900]}
 
     def _judged(self) -> TrainingResult:
         if self.job.result is None:
@@ -277,8 +283,19 @@ class JobRun:
         return self.job.result.verdict.reason if self.job.result and self.job.result.verdict else ""
 
     def _fail(self, why: str) -> None:
-        self._store(self.job.end(JobState.FAILED, self._parts.clock.now(), error=why))
-        self._log.error("job.failed", error=why)
+        run_id = self.job.run_id or self._recorded_failure(why)
+        self._store(replace(self.job.end(JobState.FAILED, self._parts.clock.now(), error=why), run_id=run_id))
+        self._log.error("job.failed", error=why, run_id=run_id)
+
+    def _recorded_failure(self, why: str) -> str:
+        """The run of a failed job, for people who look there; it is tried once, as the manifest has the reason too."""
+        if not (self._folder / DATASET_FILE).exists():
+            return ""
+        try:
+            return self._parts.registry.record_run(self._report(None, {"retrainer.error": why[:4900]}))
+        except RetrainerError as error:
+            self._log.warning("dependency.lost", dependency="mlflow", error=str(error))
+            return ""
 
     def _end(self, state: JobState) -> None:
         self._store(self.job.end(state, self._parts.clock.now()))

@@ -11,6 +11,7 @@ from retrainer.domain.events import Partition
 from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress
 from retrainer.domain.values import Micros, slot_start
 from retrainer.errors import PositionLost, Refused
+from retrainer.ports import EventLog
 from retrainer.service.intake import take_in
 from retrainer.stores import Lease, StoredPosition, StoredProgress, StoredSegment
 
@@ -24,24 +25,50 @@ class Recovered:
 
     lease: Lease
     positions: Mapping[Partition, int]
+    topic_ids: Mapping[Partition, str]
     models: tuple[ModelIngest, ...]
     rebuilt: Mapping[str, str]
 
 
-def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease) -> Recovered:
-    """Find the positions, rebuild the models' memory, and seek.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Where reading goes on, by what is stored and what the topics hold. `begun` partitions were never consumed."""
+
+    topic_ids: Mapping[Partition, str]
+    known: Mapping[Partition, int]
+    begun: Mapping[Partition, int]
+
+
+def find(policy: WorkerPolicy, log: EventLog, stored: Mapping[Partition, StoredPosition]) -> Found:
+    """Find the positions.
 
     Raises:
         Refused: a topic is not the one that was consumed before.
         PositionLost: records between the position and the log's start are gone.
     """
-    positions = _positions(policy, parts, lease)
+    topic_ids = log.describe(policy.topics)
+    _check_identity(topic_ids, stored)
+    known = {at: stored[at].position for at in topic_ids if at in stored}
+    _check_extent(known, log)
+    fresh = [at for at in topic_ids if at not in stored]
+    # A partition of a topic that is consumed already was added to it: nothing of it may be skipped.
+    topics = {at.topic for at in stored}
+    grown = [at for at in fresh if at.topic in topics]
+    first = log.starting_positions([at for at in fresh if at.topic not in topics], policy.start)
+    return Found(topic_ids=topic_ids, known=known, begun={**first, **log.starting_positions(grown, "earliest")})
+
+
+def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found) -> Recovered:
+    """Register what is new, and rebuild the models' memory."""
+    if found.begun:
+        facts = {at: StoredPosition(position=to, topic_id=found.topic_ids[at]) for at, to in found.begun.items()}
+        parts.state.begin(lease, facts)
+    positions = {**found.known, **found.begun}
     swept = parts.segments.sweep(parts.state.segment_files())
     if swept:
         parts.logger.info("segments.swept", names=swept)
     replay = _Replay(policy, parts, positions)
     replayed = replay.run()
-    parts.log.assign(positions)
     for name in replay.rebuilt:
         parts.logger.info("model.backfilled", model=name, segments=replayed)
     parts.logger.info(
@@ -50,25 +77,13 @@ def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease) -> Recovered
         epoch=lease.epoch,
         replayed=replayed,
     )
-    return Recovered(lease=lease, positions=positions, models=replay.models, rebuilt=replay.rebuilt)
-
-
-def _positions(policy: WorkerPolicy, parts: WorkerParts, lease: Lease) -> dict[Partition, int]:
-    topic_ids = parts.log.describe(policy.topics)
-    stored = parts.state.positions()
-    _check_identity(topic_ids, stored)
-    known = {at: stored[at].position for at in topic_ids if at in stored}
-    _check_extent(known, parts)
-    fresh = [at for at in topic_ids if at not in stored]
-    # A partition of a topic that is consumed already was added to it: nothing of it may be skipped.
-    topics = {at.topic for at in stored}
-    grown = [at for at in fresh if at.topic in topics]
-    first = parts.log.starting_positions([at for at in fresh if at.topic not in topics], policy.start)
-    begun = {**first, **parts.log.starting_positions(grown, "earliest")}
-    if begun:
-        facts = {at: StoredPosition(position=begun[at], topic_id=topic_ids[at]) for at in begun}
-        parts.state.begin(lease, facts)
-    return {**known, **begun}
+    return Recovered(
+        lease=lease,
+        positions=positions,
+        topic_ids=found.topic_ids,
+        models=replay.models,
+        rebuilt=replay.rebuilt,
+    )
 
 
 def _check_identity(topic_ids: Mapping[Partition, str], stored: Mapping[Partition, StoredPosition]) -> None:
@@ -81,8 +96,8 @@ def _check_identity(topic_ids: Mapping[Partition, str], stored: Mapping[Partitio
             )
 
 
-def _check_extent(positions: Mapping[Partition, int], parts: WorkerParts) -> None:
-    extents = parts.log.extents(list(positions))
+def _check_extent(positions: Mapping[Partition, int], log: EventLog) -> None:
+    extents = log.extents(list(positions))
     lost = {str(at): positions[at] for at, extent in extents.items() if positions[at] < extent.first}
     if lost:
         raise PositionLost(lost)

@@ -14,7 +14,7 @@ from retrainer.logs import Logger
 from retrainer.ports import Clock, Decoder, EventLog, Segments, Start, Stopped
 from retrainer.service.dependency import Dependency
 from retrainer.service.intake import take_in
-from retrainer.service.recovery import Recovered, recover
+from retrainer.service.recovery import Recovered, find, recover
 from retrainer.stores import Flush, IngestState, NewSegment
 
 _POLL_SECONDS = 0.25
@@ -85,9 +85,13 @@ class Worker:
 
     def stop(self) -> None:
         """Leave in order. What cannot be flushed is dropped: the log still has it."""
-        if self._shard is not None:
-            self._flush(self._shard)
-        self.parts.log.close()
+        try:
+            if self._shard is not None:
+                self._flush(self._shard)
+        except Fenced as error:
+            self._drop(error)
+        finally:
+            self.parts.log.close()
 
     def _work(self) -> bool:
         assert self._shard is not None
@@ -109,10 +113,17 @@ class Worker:
     def _assign(self) -> bool:
         with self._store:
             lease = self.parts.state.claim(self.policy.shard, self.owner, self.parts.clock.now())
+            stored, found = self.parts.state.positions(), None
             with self._broker:
-                recovered = recover(self.policy, self.parts, lease)
-                self._shard = _Shard(self.policy, self.parts, recovered)
+                found = find(self.policy, self.parts.log, stored)
+            if found is not None:
+                self._begin(recover(self.policy, self.parts, lease, found))
         return self._shard is not None
+
+    def _begin(self, recovered: Recovered) -> None:
+        with self._broker:
+            self.parts.log.assign(recovered.positions)
+            self._shard = _Shard(self.policy, self.parts, recovered)
 
     def _drop(self, error: Fenced | PositionLost) -> None:
         if isinstance(error, PositionLost):
@@ -131,6 +142,7 @@ class _Shard:
         self._lease = recovered.lease
         self._models = recovered.models
         self._rebuilt = dict(recovered.rebuilt)
+        self._topic_ids = recovered.topic_ids
         self._committed = dict(recovered.positions)
         self._positions = dict(recovered.positions)
         self._records: list[Record] = []
@@ -174,15 +186,17 @@ class _Shard:
             self._committed_now(self._unsent, started)
 
     def watch_partitions(self) -> None:
-        """Take up partitions that were added to the topics."""
+        """Take up partitions that were added to the topics; the start that follows refuses a topic made anew."""
         now = self._parts.clock.monotonic()
         if now - self._looked_at < _PARTITIONS_EVERY:
             return
         self._looked_at = now
-        added = set(self._parts.log.describe(self._policy.topics)) - set(self._positions)
+        described = self._parts.log.describe(self._policy.topics)
+        added = set(described) - set(self._positions)
         if added:
             self._parts.logger.warning("partitions.added", partitions=sorted(map(str, added)))
-            raise Fenced("the topics have grown, so that the partitions are assigned anew")
+        if described != self._topic_ids:
+            raise Fenced("the topics have changed, so that the partitions are assigned anew")
 
     def _set_aside(self, record: Record, reason: str) -> None:
         self._quarantined.append(RecordQuarantined(record=record, reason=reason))

@@ -95,7 +95,7 @@ class EmbeddedRig(Rig):
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.bootstrap_servers = bootstrap_servers
-        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers)
+        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap_servers, reconnect_backoff_max_ms=500)
         self.producer = self._producer()
         self._topics: list[str] = []
         self._opened: list[KafkaLog] = []
@@ -182,8 +182,10 @@ class ApacheRig(EmbeddedRig):
         return int(self.admin.list_partition_offsets({TopicPartition(*at): OffsetSpec.LATEST})[at].offset)
 
     def close(self) -> None:
-        self.admin.delete_topics(self._topics, timeout_ms=5000)
         super().close()
+        # By a new client: after an outage the other one may be waiting before it tries again.
+        with closing(KafkaAdminClient(bootstrap_servers=self.bootstrap_servers)) as admin:
+            admin.delete_topics(self._topics, timeout_ms=5000)
 
     def transactional_producer(self) -> Any:
         producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, transactional_id=uuid.uuid4().hex)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 from kafka import KafkaProducer, TopicPartition
+from kafka.future import Future
 from kafka.record.default_records import DefaultRecordBatch
 
 from retrainer.adapters import kafka as kafka_module
@@ -148,6 +150,42 @@ def test_a_batch_that_cannot_be_read_is_refused_each_time(
     assert [record.value for record in read(log, 1)] == [b"0"]
 
 
+def test_the_end_is_known_while_the_last_batch_is_read(embedded: EmbeddedRig) -> None:
+    """The embedded broker, asked for the end, tells where the last batch begins."""
+    at = Partition(embedded.topic(), 0)
+    embedded.append(at, b"0", b"1", b"2")
+    with closing(KafkaLog(embedded.bootstrap_servers, "group", {"max_poll_records": 1})) as log:
+        log.assign({at: 0})
+        assert log.ends() == {}  # not known before anything was read
+        read(log, 1)
+        assert log.ends() == {at: 3}
+
+
+def test_closing_waits_for_the_last_commit(embedded: EmbeddedRig) -> None:
+    log = open_log(embedded)
+    answer = Future()
+    log._committing = kafka_module._Commit(answer, deadline=0)
+    timer = threading.Timer(0.3, answer.success, [None])
+    timer.start()
+    start = time.monotonic()
+    log.close()
+    assert 0.2 < time.monotonic() - start < 1.5
+    timer.join()
+
+
+def test_commits_do_not_pile_up(embedded: EmbeddedRig) -> None:
+    at = Partition(embedded.topic(), 0)
+    log = open_log(embedded)
+    log.assign({at: 0})
+    log.poll(0.3)
+    unanswered = log._committing = kafka_module._Commit(Future(), deadline=time.monotonic() + 60)
+    log.commit({at: 0})
+    assert log._committing is unanswered
+    log._committing = kafka_module._Commit(Future(), deadline=time.monotonic())
+    log.commit({at: 0})
+    eventually(lambda: embedded.committed(log, at) == 0)
+
+
 def test_a_header_without_a_value_is_empty() -> None:
     """Kafka allows it; kafka-python's producer does not write it."""
     assert kafka_module._headers([("none", None), ("some", b"1")]) == (("none", b""), ("some", b"1"))
@@ -161,7 +199,9 @@ def test_reading_creates_no_topic(apache: ApacheRig) -> None:
     missing = Partition(f"missing-{uuid.uuid4().hex}", 0)
     log = open_log(apache)
     log.assign({missing: 0})
-    assert log.poll(1.5) == []
+    for _ in range(3):  # and it does not come back in between
+        with pytest.raises(Unreachable, match=missing.topic):
+            log.poll(1.5)
     with pytest.raises(Unreachable, match=missing.topic):
         log.describe([missing.topic])
     assert missing.topic not in apache.admin.list_topics()
@@ -183,6 +223,15 @@ def test_a_topic_deleted_while_it_is_read_is_named_and_not_created_again(
         eventually(lambda: log.poll(0.25))
     assert at.topic not in apache.admin.list_topics()
     apache._topics.remove(at.topic)
+
+
+@pytest.mark.kafka
+def test_the_end_is_known_before_anything_is_read(apache: ApacheRig) -> None:
+    at = Partition(apache.topic(), 0)
+    apache.append(at, b"0", b"1", b"2")
+    log = open_log(apache)
+    log.assign({at: 1})
+    assert log.ends() == {at: 3}
 
 
 @pytest.mark.kafka

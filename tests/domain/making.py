@@ -16,8 +16,8 @@ from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros
 T = TypeVar("T")
 
 # Deadlines say how busy the machine is, nothing about the code.
-thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-quick = settings(thorough, max_examples=60)
+thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(thorough, max_examples=50)
 
 MINUTE: Final[Micros] = SLOT_WIDTH
 NOON: Final[Micros] = 1_366_027_200 * SECOND

@@ -173,6 +173,14 @@ class TestGuards:
         running = job(ago=DAY, ended_ago=None, counts=False)
         assert held(decided(jobs=(running,))) == ("single_flight", {"job_id": "j"})
 
+    def test_what_the_running_job_was_launched_for_asks_for_nothing_more(self) -> None:
+        running = replace(job(ago=MINUTE, ended_ago=None), triggers=frozenset({"low", "shift"}))
+        assert decide(POLICY, replace(DUE, jobs=(running,))) is None
+        assert held(decided(jobs=(running,), readings={"low": FIRED, "other": FIRED}))[0] == "single_flight"
+        requested = replace(running, triggers=frozenset({"manual"}))
+        assert held(decided(jobs=(requested,), request="r1"))[0] == "single_flight"
+        assert decided(jobs=(replace(running, decided_at=0, ended_wall=0),)).outcome is Outcome.RETRAIN
+
     def test_once_per_slot(self) -> None:
         assert held(decided(how=policy(cooldown=0), jobs=(job(ago=0),)))[0] == "decided"
         assert decided(how=policy(cooldown=0), jobs=(job(ago=MINUTE),)).outcome is Outcome.RETRAIN

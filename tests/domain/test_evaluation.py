@@ -178,6 +178,16 @@ class TestRestart:
         assert found.history.view(TimeWindow(span=MINUTE)) is None
 
 
+@pytest.mark.parametrize(("hits", "misses", "like"), [(7, -2, (5, 0)), (-2, 7, (0, 5))])
+def test_corrections_of_what_came_before_the_promotion_do_not_stop_the_watch(
+    hits: int, misses: int, like: tuple[int, int]
+) -> None:
+    found, plain = (watch(CHAMPION, shift=Change(reference=5)) for _ in range(2))
+    found.close(0, outcomes(hits, misses))
+    plain.close(0, outcomes(*like))
+    assert found.memory.triggers["shift"]["expected"] == plain.memory.triggers["shift"]["expected"]
+
+
 windows: st.SearchStrategy[Window] = st.builds(CountWindow, outcomes=st.integers(1, 30)) | st.builds(
     lambda minutes: TimeWindow(span=minutes * MINUTE), st.integers(1, 30)
 )
@@ -197,15 +207,15 @@ policies = st.builds(
     metrics=st.just(("accuracy", "f1_macro")),
     triggers=st.dictionaries(st.sampled_from("abc"), quality, max_size=3),
 )
-slots = st.lists(
-    st.tuples(st.integers(1, 3), st.integers(0, 9), st.integers(0, 9)).filter(lambda one: one[1] + one[2] > 0),
-    min_size=1,
-    max_size=15,
+Step = tuple[int, int, int]
+"""How far a slot is from the one before, its hits and its misses."""
+fresh: st.SearchStrategy[Step] = st.tuples(st.integers(1, 3), st.integers(0, 9), st.integers(0, 9)).filter(
+    lambda step: step[1] + step[2] > 0
 )
+corrected: st.SearchStrategy[Step] = st.tuples(st.integers(1, 3), st.integers(-2, 9), st.integers(-2, 9))
 
 
-def closed(steps: Sequence[tuple[int, int, int]]) -> list[tuple[Slot, Cells]]:
-    """Slots in order, from how far each is from the one before and its hits and misses."""
+def closed(steps: Sequence[Step]) -> list[tuple[Slot, Cells]]:
     slot, found = 0, []
     for step, hits, misses in steps:
         slot += step
@@ -214,9 +224,9 @@ def closed(steps: Sequence[tuple[int, int, int]]) -> list[tuple[Slot, Cells]]:
 
 
 @thorough
-@given(policies, slots, st.data())
+@given(policies, st.lists(fresh | corrected, min_size=1, max_size=15), st.data())
 def test_facts_are_the_same_however_slots_are_grouped_into_rounds(
-    policy: WatchPolicy, steps: list[tuple[int, int, int]], data: st.DataObject
+    policy: WatchPolicy, steps: list[Step], data: st.DataObject
 ) -> None:
     whole, parted = Watch(policy, CHAMPION), Watch(policy, CHAMPION)
     before: list[tuple[Slot, Cells]] = []
@@ -233,10 +243,8 @@ def test_facts_are_the_same_however_slots_are_grouped_into_rounds(
 
 
 @quick
-@given(st.lists(windows, max_size=3), slots)
-def test_the_longest_window_forgets_nothing_that_another_needs(
-    wanted: list[Window], steps: list[tuple[int, int, int]]
-) -> None:
+@given(st.lists(windows, max_size=3), st.lists(fresh, min_size=1, max_size=15))
+def test_the_longest_window_forgets_nothing_that_another_needs(wanted: list[Window], steps: list[Step]) -> None:
     policy = WatchPolicy(triggers={str(n): replace(LOW, window=window) for n, window in enumerate(wanted)})
     kept, everything = History(policy.longest), History(TimeWindow(span=10**9 * MINUTE))
     for slot, cells in closed(steps):

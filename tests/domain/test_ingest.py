@@ -210,7 +210,7 @@ class TestDraining:
         }
 
 
-_documents = st.fixed_dictionaries(
+_documents: st.SearchStrategy[dict[str, object]] = st.fixed_dictionaries(
     {},
     optional={
         "model": st.sampled_from(["m", "other"]),
@@ -229,7 +229,7 @@ _documents = st.fixed_dictionaries(
     st.data(),
 )
 def test_every_record_is_accounted_for_at_every_commit(
-    policy: IngestPolicy, steps: list[dict[str, object] | None | int], data: st.DataObject
+    policy: IngestPolicy, steps: list[dict[str, object] | int | None], data: st.DataObject
 ) -> None:
     found, counts, records = model(policy), Counter[Status](), Counter[str]()
     for step in steps:

@@ -57,6 +57,7 @@ class TestNames:
             replace(DECISION, decision_id="flights@2013-04-15T12:00/r1"),
         ]
         assert len({job_id_of(one) for one in others}) == len(others)
+        assert job_id_of(DECISION, "m1") != job_id_of(DECISION, "m2")
         assert job_for(DECISION, judgement=1).job_id == job_for(DECISION, judgement=2).job_id
 
 
@@ -77,7 +78,8 @@ class TestStates:
         assert (failed.state, failed.ended_at, failed.error) == (JobState.FAILED, 99, "no memory")
         assert failed.with_state(JobState.FAILED).end(JobState.FAILED, 100).error == "no memory"
 
-    def test_guards_see_when_it_was_decided_and_when_it_ended(self) -> None:
+    def test_guards_see_what_for_and_when_it_was_decided_and_when_it_ended(self) -> None:
         job = job_for(DECISION, judgement=1)
-        assert job.past == PastJob(job_id=job.job_id, decided_at=NOON, ended_wall=None)
+        launched_for = frozenset({"low", "shift"})
+        assert job.past == PastJob(job_id=job.job_id, decided_at=NOON, ended_wall=None, triggers=launched_for)
         assert job.end(JobState.REJECTED, 99).past.ended_wall == 99

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrainer.domain.events import Label, Prediction, Side
@@ -31,6 +31,7 @@ Event = Prediction | Label
 TICK: Micros = 20 * SECOND
 """Three to a slot, so that slots hold several events and times often tie."""
 THE_END: Slot = 10**6
+relentless = settings(thorough, max_examples=200)
 
 
 class Reader:
@@ -109,7 +110,7 @@ def histories(draw: st.DrawFn, policy: JoinPolicy, earliest: int = 0) -> list[Ev
 class TestAnyOrder:
     """The result is a function of the set of events."""
 
-    @thorough
+    @relentless
     @given(st.data())
     def test_at_any_moment_it_is_what_the_events_so_far_come_to(self, data: st.DataObject) -> None:
         policy = data.draw(policies)
@@ -119,7 +120,7 @@ class TestAnyOrder:
             reader.take(event)
             assert reader.found == outcome_of(expected(policy, events[:n]))
 
-    @thorough
+    @relentless
     @given(st.data())
     def test_wherever_slots_are_closed_that_no_event_comes_for(self, data: st.DataObject) -> None:
         policy = data.draw(policies)
@@ -135,7 +136,7 @@ class TestAnyOrder:
         assert reader.found == outcome_of(expected(policy, events, forgotten=True))
         assert len(reader.index) == 0
 
-    @thorough
+    @relentless
     @given(st.data())
     def test_what_comes_for_a_closed_slot_within_the_horizon_enters_the_oldest_open_one(
         self, data: st.DataObject
@@ -154,7 +155,7 @@ class TestAnyOrder:
         assert unslotted(reader.tallies) == unslotted(truth.tallies)
         assert reader.index.moved_to_open == model.moved
 
-    @thorough
+    @relentless
     @given(st.data())
     def test_the_outcome_that_training_reads_is_the_one_that_was_tallied(self, data: st.DataObject) -> None:
         policy = data.draw(policies)
@@ -324,6 +325,21 @@ class TestForgetting:
         reader.close(123)
         assert reader.found[0] == {(Side.LABELS, "consumed"): 2, (Side.LABELS, "orphaned"): 2}
         assert len(reader.index) == 0
+
+    def test_each_label_waits_for_itself_alone(self) -> None:
+        reader = Reader(HOUR)
+        for minute in (30, 0, 30):
+            reader.take(label("a", minute * MINUTE))
+        reader.close(123)
+        assert reader.found[0] == {
+            (Side.LABELS, "consumed"): 3,
+            (Side.LABELS, "waiting"): 2,
+            (Side.LABELS, "orphaned"): 1,
+        }
+        reader.take(label("a", 0))
+        assert reader.found[0][Side.LABELS, "late"] == 1
+        reader.take(prediction("a", 91 * MINUTE))
+        assert reader.found[1] == {cell(123, "x"): 1}
 
     @pytest.mark.parametrize(("first_open", "status"), [(61, "pending"), (62, "late")])
     def test_a_prediction_counts_as_late_once_its_horizon_has_closed(self, first_open: Slot, status: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record
@@ -24,7 +25,7 @@ from retrainer.domain.mapping import (
     prediction_of,
     topics,
 )
-from retrainer.domain.values import SECOND, iso
+from retrainer.domain.values import SECOND, iso, to_micros
 from tests.domain.making import NOON, envelope, nested, thorough
 
 
@@ -130,6 +131,9 @@ class TestIdsOfSeveralFields:
 
     @thorough
     @given(*[st.tuples(*[st.text("ab:\x1f\\s", max_size=3)] * 2)] * 2)
+    @example(("a", "b:c"), ("a:b", "c"))
+    @example(("a", "b\x1fc"), ("a\x1fb", "c"))
+    @example(("a", "\\s"), ("a", "\x1f"))
     def test_differ_when_any_part_does(self, one: tuple[str, str], other: tuple[str, str]) -> None:
         assert (self.of(*one) == self.of(*other)) is (one == other)
 
@@ -167,8 +171,21 @@ class TestReasons:
         assert str(caught.value).startswith(told)
 
     def test_a_label_that_cannot_be_used_is_called_a_label(self) -> None:
-        with pytest.raises(Unusable, match="^label: nothing at value$"):
+        with pytest.raises(Unusable, match=r"^label: nothing at value$"):
             label_of(PLAIN, envelope({"id": 1, "time": 0}))
+
+
+class TestClasses:
+    HOW = mapping(classes=frozenset({"late", "true"}))
+
+    @pytest.mark.parametrize(("value", "name"), [("late", "late"), (True, "true")])
+    def test_one_of_them_counts_however_it_is_written(self, value: object, name: str) -> None:
+        assert prediction_of(self.HOW, envelope({**RECORD, "value": value})).value == name
+        assert label_of(self.HOW, envelope({**RECORD, "value": value})).value == name
+
+    def test_another_value_is_unusable(self) -> None:
+        told = reason(self.HOW, envelope({**RECORD, "value": "Late"}))
+        assert told == "prediction: 'Late' is none of the classes late, true"
 
 
 class TestTimes:
@@ -292,17 +309,23 @@ def test_anything_is_an_event_or_unusable_and_never_a_crash(
     found = envelope(document, key=key, headers=[("h", header)])
     assert matches(how, found) in {True, False}
     assert all(not isinstance(value, dict | list) for value in features_of(how, found).values())
+    for read, named in ((prediction_of, {"id", "time", "prediction", "version"}), (label_of, {"id", "time", "label"})):
+        event = usable(read, how, found)
+        if isinstance(event, str):
+            assert event.split(":")[0] in named
+        else:
+            assert event.time <= NOON + MAX_FUTURE
+            assert to_micros(iso(event.time)) == event.time
+
+
+def usable(
+    read: Callable[[EventMapping, Envelope], Prediction | Label], how: EventMapping, found: Envelope
+) -> Prediction | Label | str:
+    """The event, or the reason why there is none."""
     try:
-        event = prediction_of(how, found)
+        return read(how, found)
     except Unusable as unusable:
-        assert str(unusable).split(":")[0] in {"id", "time", "prediction", "version"}
-    else:
-        assert event.time <= NOON + MAX_FUTURE
-        assert isinstance(iso(event.time), str)
-    try:
-        label_of(how, found)
-    except Unusable as unusable:
-        assert str(unusable).split(":")[0] in {"id", "time", "label"}
+        return str(unusable)
 
 
 def test_topics_are_named_once_in_order() -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
@@ -52,7 +52,7 @@ class TestValues:
     def test_every_metric_has_a_reference(self) -> None:
         assert set(CLASSIFICATION) == set(REFERENCE)
 
-    @quick
+    @settings(quick, max_examples=30)
     @given(found=rows, positive=st.sampled_from(["a", "b", "c", "d"]))
     def test_agree_with_scikit_learn(self, found: list[Row], positive: str) -> None:
         present = any(positive in row for row in found)

@@ -73,14 +73,14 @@ class TestTheLine:
 
 
 class TestConfidence:
-    @pytest.mark.parametrize("hits", range(101))
+    @pytest.mark.parametrize("hits", [0, 39, 40, 41, 50, 59, 60, 61, 100])
     def test_a_breach_needs_the_whole_interval_beyond_the_line(self, hits: int) -> None:
         window = CountWindow(outcomes=100)
         low, high = wilson(hits, 100)
         below = Threshold(metric="accuracy", window=window, below=0.5, confident=True)
         above = Threshold(metric="accuracy", window=window, above=0.5, confident=True)
-        assert readings(below, [(hits, 100 - hits)])[0].fired is (high < 0.5)
-        assert readings(above, [(hits, 100 - hits)])[0].fired is (low > 0.5)
+        assert readings(below, [(hits, 100 - hits)])[0].fired is (high < 0.5) is (hits < 41)
+        assert readings(above, [(hits, 100 - hits)])[0].fired is (low > 0.5) is (hits > 59)
 
     def test_a_warning_does_not(self) -> None:
         trigger = Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.6, confident=True)

@@ -20,6 +20,7 @@ from retrainer.domain.values import (
     moment,
     slot_of,
     slot_start,
+    span_text,
     to_micros,
 )
 from tests.domain.making import thorough
@@ -69,6 +70,9 @@ class TestCanonical:
     @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
     def test_nor_do_two_floats(self, one: float, other: float) -> None:
         assert (canonical(one) == canonical(other)) is (one == other)
+
+    def test_a_float_that_may_stand_for_several_whole_numbers_is_none_of_them(self) -> None:
+        assert canonical(2.0**53 + 2) != canonical(2**53 + 2)
 
     @pytest.mark.parametrize(
         ("value", "named"),
@@ -225,6 +229,20 @@ class TestMoments:
     )
     def test_a_watermark_just_before_the_first_year_can_still_be_told(self, time: Micros, named: str) -> None:
         assert iso(time) == named
+
+    @pytest.mark.parametrize(
+        ("span", "text"),
+        [
+            (5 * 86_400 * SECOND, "5d"),
+            (36 * 3600 * SECOND, "36h"),
+            (90 * 60 * SECOND, "90m"),
+            (61 * SECOND, "61s"),
+            (1_500_000, "1500ms"),
+            (500, "0.5ms"),
+        ],
+    )
+    def test_a_span_is_told_in_its_largest_whole_unit(self, span: Micros, text: str) -> None:
+        assert span_text(span) == text
 
     def test_a_duration_is_in_microseconds(self) -> None:
         assert duration(timedelta(hours=1, microseconds=1)) == 3600 * SECOND + 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from retrainer.domain.metrics import CLASSIFICATION, correct, estimate
 from retrainer.domain.values import Slot, slot_start
 from retrainer.domain.windows import CountWindow, History, TimeWindow, View, Window
-from tests.domain.making import MINUTE, thorough
+from tests.domain.making import MINUTE, quick, thorough
 
 Cells = Counter[tuple[str, str]]
 Closed = tuple[Slot, Cells]
@@ -115,7 +115,7 @@ class TestCorrections:
         assert found is not None
         assert (found.value, found.n, found.high) == (1.0, 5, 1.0)
 
-    @thorough
+    @quick
     @given(
         st.lists(st.dictionaries(rows, st.integers(-3, 5), min_size=1), min_size=1, max_size=12),
         count_windows | time_windows,
@@ -165,4 +165,4 @@ class TestBeat:
 
 def test_a_window_is_told_in_words() -> None:
     assert str(CountWindow(outcomes=2000)) == "2000 outcomes"
-    assert str(TimeWindow(span=90 * MINUTE)) == "90 minutes"
+    assert str(TimeWindow(span=90 * MINUTE)) == "90m"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from threading import Event
 
 import pytest
@@ -13,7 +12,7 @@ from retrainer.errors import Refused, Unreachable
 from retrainer.ports import Start
 from retrainer.service import worker as worker_module
 from retrainer.stores import StoredPosition
-from tests.service.world import EPOCH, FLIGHTS, LABELS, MINUTE, PREDICTIONS, Crash, World, at, policy
+from tests.service.world import FLIGHTS, LABELS, MINUTE, PREDICTIONS, Crash, World, at, policy
 
 PREDICTED, LABELLED = Partition(PREDICTIONS, 0), Partition(LABELS, 0)
 
@@ -79,8 +78,8 @@ def test_models_that_share_topics_are_read_once() -> None:
     world.settle(world.worker())
     assert world.tallies("ua") == {("1", 5, "late", "late"): 1}
     assert world.tallies("dl") == {("1", 5, "late", "late"): 2}
-    assert world.log.polls == 1
     assert len(list(world.state.segments())) == 1
+    assert world.state.positions()[PREDICTED].position == 3
 
 
 # When it commits
@@ -107,6 +106,20 @@ def test_much_traffic_is_committed_at_once() -> None:
         world.predict(number, 0)
     worker.run_once()
     assert world.positions()["predictions-0"] == 5
+
+
+def test_a_partition_with_more_to_read_holds_the_watermark_back() -> None:
+    world = World(partitions={PREDICTIONS: 2, LABELS: 1}, batch=2, flush_bytes=1)
+    worker = world.worker()
+    world.predict("far", 100, number=0)
+    for minute in (11, 12, 13):
+        world.predict(minute, minute, number=1)
+    worker.run_once()
+    worker.run_once()
+    assert world.positions() == {"labels-0": 0, "predictions-0": 1, "predictions-1": 1}
+    assert world.watermark() == 6
+    world.settle(worker)
+    assert world.watermark() == 95
 
 
 def test_nothing_new_is_not_committed(world: World) -> None:
@@ -213,7 +226,7 @@ def test_labels_that_come_before_their_predictions_join_later(world: World, rest
     world.predict("f1", 10, "late")
     world.settle(worker)
     assert world.tallies() == {
-        ("1", 20, "late", "late"): 0 + 1,
+        ("1", 25, "late", "late"): 1,  # it came when its own slot had closed
         ("1", 30, "late", "late"): -1,
         ("1", 30, "on_time", "late"): 1,
     }
@@ -241,23 +254,31 @@ def test_a_correction_after_its_outcome(world: World, restarted: bool) -> None:
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_was_late_stays_late(restarted: bool) -> None:
-    """The worker forgets what its horizon has passed; a replay must not remember it anew."""
+    """A replay knows what the watermark was when each record came: here it had moved by itself in between."""
     world = World(models=(policy(max_delay=4 * MINUTE, lateness=1 * MINUTE),))
     worker = world.worker()
-    for key, minute in (("f1", 0), ("other", 7), ("f1", 0), ("other", 19)):
-        world.predict(key, minute)
-        world.settle(worker)
+    worker.run_once()
+    world.predict("other", 8)
+    worker.run_once()
+    world.log.go_away()  # where its topics end is not known, and so the watermark waits
+    world.flush(worker)
+    world.log.come_back()
+    world.clock.advance(1)
+    world.flush(worker)
+    assert world.watermark() == 7
+    world.predict("f1", 4)
+    world.predict("f1", 0)  # the earliest would count, but it is late
+    world.settle(worker)
     worker = world.worker() if restarted else worker
-    world.label("f1", 1)
+    world.label("f1", 5)
     world.settle(worker)
     assert world.counts() == {
-        "predictions.consumed": 4,
-        "predictions.unlabelled": 1,
+        "predictions.consumed": 3,
         "predictions.late": 1,
-        "predictions.duplicate": 1,
+        "predictions.joined": 1,
         "predictions.pending": 1,
         "labels.consumed": 1,
-        "labels.late": 1,
+        "labels.applied": 1,
     }
 
 
@@ -338,25 +359,18 @@ def test_records_that_cannot_be_used_are_set_aside_with_bytes_and_reason(world: 
         "labels.quarantined": 3,
         "labels.applied": 1,
     }
-    found = {(str(one.record.partition), one.record.offset): one for one in world.manifest.quarantined}
-    assert list(found) == [*((f"labels-0", offset) for offset in range(3)), *(("predictions-0", o) for o in (1, 2, 3))]
-    assert found["predictions-0", 1].record.value == b"\xff not json"
-    assert found["predictions-0", 1].record.key == b"\x00k"
-    assert found["predictions-0", 1].record.headers == (("trace", b"\xfe"),)
-    assert found["predictions-0", 1].reason.startswith("not JSON")
-    assert found["predictions-0", 2].record.value is None
-    assert "tombstone" in found["predictions-0", 2].reason
-    assert found["predictions-0", 3].reason.startswith("id")
-    assert found["labels-0", 0].reason.startswith("time")
-    logged = [
-        (entry["topic"], entry["partition"], entry["offset"], entry["reason"])
-        for entry in world.entries.of("event.quarantined")
-    ]
-    assert sorted(logged) == [(topic, 0, offset, one.reason) for (topic, offset), one in _by_topic(found).items()]
-
-
-def _by_topic(found: dict[tuple[str, int], object]) -> dict[tuple[str, int], object]:
-    return {(at.removesuffix("-0"), offset): one for (at, offset), one in found.items()}
+    found = {(one.record.partition.topic, one.record.offset): one for one in world.manifest.quarantined}
+    assert list(found) == [("labels", 0), ("labels", 1), ("labels", 2)] + [("predictions", n) for n in (1, 2, 3)]
+    assert found["predictions", 1].record.value == b"\xff not json"
+    assert found["predictions", 1].record.key == b"\x00k"
+    assert found["predictions", 1].record.headers == (("trace", b"\xfe"),)
+    assert found["predictions", 1].reason.startswith("not JSON")
+    assert found["predictions", 2].record.value is None
+    assert "tombstone" in found["predictions", 2].reason
+    assert found["predictions", 3].reason.startswith("id")
+    assert found["labels", 0].reason.startswith("time")
+    logged = {(one["topic"], one["offset"]): one["reason"] for one in world.entries.of("event.quarantined")}
+    assert logged == {at: one.reason for at, one in found.items()}
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
@@ -408,9 +422,10 @@ def test_a_topic_that_is_created_anew_while_it_is_read_is_refused(world: World) 
     world.log.create_topic(PREDICTIONS)
     world.predict("another", 0)
     world.clock.advance(31)
+    worker.run_once()
     with pytest.raises(Refused, match="topic predictions was deleted and created again"):
-        for _ in range(3):
-            worker.run_once()
+        worker.run_once()
+    assert world.counts() == {"predictions.consumed": 1, "predictions.pending": 1}
 
 
 def test_records_that_were_removed_before_a_start_are_a_gap(world: World) -> None:

@@ -193,6 +193,15 @@ class World:
         watermark = self.state.model_progress()[model].progress.watermark
         return None if watermark is None else (watermark - EPOCH) / MINUTE
 
+    def stored(self) -> dict[Partition, list[int]]:
+        """The offsets of the records in the registered segments, in the order of the segments."""
+        offsets: dict[Partition, list[int]] = {}
+        for segment in self.state.segments():
+            content = segment.content if segment.content is not None else self.segments.read(segment.name)
+            for record in self.segments.unpack(content):
+                offsets.setdefault(record.partition, []).append(record.offset)
+        return offsets
+
     def facts(self) -> dict[str, object]:
         """All of it, to be compared with another world."""
         return {

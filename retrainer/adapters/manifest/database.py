@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,7 +60,8 @@ class Database:
                 connection.execute(insert(schema.leases), facts)
             else:
                 connection.execute(update(schema.leases).where(schema.leases.c.name == name), facts)
-            return Lease(name=name, epoch=epoch)
+            manifest = connection.scalar(select(schema.about.c.value).where(schema.about.c.name == "manifest"))
+            return Lease(name=name, epoch=epoch, manifest=manifest or "")
 
     def close(self) -> None:
         """Give every connection back."""
@@ -95,7 +97,8 @@ class Database:
                 return True
             if immediate:
                 schema.metadata.create_all(connection)
-                connection.execute(insert(schema.about), {"name": "version", "value": str(schema.VERSION)})
+                about = {"version": str(schema.VERSION), "manifest": secrets.token_hex(3)}
+                connection.execute(insert(schema.about), [{"name": k, "value": v} for k, v in about.items()])
             return immediate
 
     def _check_version(self, connection: Connection) -> None:

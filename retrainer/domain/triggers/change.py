@@ -121,6 +121,6 @@ def _log_add(a: float, b: float) -> float:
 
 def _lower_limit(hits: int, n: int, alpha: float) -> float:
     z = NormalDist().inv_cdf(1 - alpha)
-    share = hits / n
+    share = min(max(hits / n, 0.0), 1.0)  # corrections of outcomes from before the promotion can lead beyond both
     centre, margin = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return (centre - margin) / (1 + z * z / n)

@@ -1,0 +1,272 @@
+"""The rows that a candidate learns from: what was known by its decision, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrainer.domain.events import Label, Origin, Partition, Prediction
+from retrainer.domain.training import RowsPolicy
+from retrainer.domain.values import Micros
+from retrainer.ports import DatasetRow
+from retrainer.service import worker as worker_module
+from retrainer.service.dataset import Dataset
+from retrainer.service.policy import ModelPolicy
+from tests.domain.oracle import expected
+from tests.service.control import Control, model
+from tests.service.world import FLIGHTS, LABELS, MINUTE, PREDICTIONS, World, at, policy
+
+AT_ONCE = model(mature_after=0)
+"""Outcomes are mature as soon as they are known."""
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+class Built:
+    """A dataset built from what a world has consumed."""
+
+    def __init__(self, world: World, folder: Path, policy: ModelPolicy, known_by: Micros) -> None:
+        control = Control(world, folder, policy)
+        self.dataset: Dataset | None = control.parts().datasets.build(policy, known_by, folder / "dataset")
+        self.rows: Sequence[DatasetRow] = control.rows.written[-1] if control.rows.written else []
+
+    @property
+    def ids(self) -> list[str]:
+        return [row.id for row in self.rows]
+
+
+def build(world: World, folder: Path, known_by: float, policy: ModelPolicy = AT_ONCE) -> Built:
+    """Consume what was written, and build."""
+    world.settle(world.worker())
+    return Built(world, folder, policy, at(known_by))
+
+
+# Rows
+
+
+@pytest.mark.parametrize("inline_bytes", [-1, 2**18])
+def test_rows_are_outcomes_with_their_features_in_time_order(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_bytes: int
+) -> None:
+    monkeypatch.setattr(worker_module, "_INLINE_BYTES", inline_bytes)
+    world.predict(2, 20, "late", hour=7, carrier="UA", delay=float("1.5"))
+    world.label(2, 30, "on_time")
+    world.settle(world.worker())
+    world.label(1, 25, "late")
+    world.predict(1, 10, "late", hour=8, version="9")
+    world.predict(3, 11, "late")
+    built = build(world, tmp_path, 60)
+    assert built.rows == [
+        DatasetRow(
+            id="1",
+            predicted_at=at(10),
+            known_at=at(25),
+            label="late",
+            prediction="late",
+            version="9",
+            features={"hour": 8},
+        ),
+        DatasetRow(
+            id="2",
+            predicted_at=at(20),
+            known_at=at(30),
+            label="on_time",
+            prediction="late",
+            version="1",
+            features={"hour": 7, "carrier": "UA", "delay": 1.5},
+        ),
+    ]
+    assert built.dataset == Dataset(rows=2, digest="digest-2", first=at(10), last=at(20), mature_after=0)
+
+
+def test_predictions_of_one_moment_are_in_the_order_of_their_ids(world: World, tmp_path: Path) -> None:
+    for key in ("b", "c", "a"):
+        world.predict(key, 10)
+        world.label(key, 11)
+    assert build(world, tmp_path, 60).ids == ["a", "b", "c"]
+
+
+def test_without_outcomes_there_is_no_dataset(world: World, tmp_path: Path) -> None:
+    world.predict("f1", 10)
+    assert build(world, tmp_path, 60).dataset is None
+
+
+def test_records_in_quarantine_are_left_out(world: World, tmp_path: Path) -> None:
+    world.predict("f1", 10)
+    world.write(Partition(PREDICTIONS, 0), b"\xff")
+    world.write(Partition(LABELS, 0), None)
+    world.write(Partition(LABELS, 0), b'{"id": "f1", "label": "late"}')
+    world.write(Partition(PREDICTIONS, 0), b'{"id": "f1", "time": 0, "prediction": null}')
+    world.label("f1", 20)
+    assert build(world, tmp_path, 60).ids == ["f1"]
+
+
+def test_only_the_models_own_events(tmp_path: Path) -> None:
+    own, other = policy(where={"airline": "UA"}), policy("other", where={"airline": "DL"})
+    world = World(models=(own, other))
+    for key, airline in (("f1", "UA"), ("f2", "DL")):
+        world.predict(key, 10, airline=airline)
+        world.label(key, 20, airline=airline)
+    built = build(world, tmp_path, 60, replace(AT_ONCE, ingest=own))
+    assert built.ids == ["f1"]
+    assert built.rows[0].features == {}  # what tells models apart tells nothing about the outcome
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_features_are_those_of_the_prediction_that_counts(world: World, tmp_path: Path, order: Sequence[int]) -> None:
+    duplicates = [{"minute": 10, "hour": 1}, {"minute": 11, "hour": 2}]
+    for number in order:
+        world.predict("f1", **duplicates[number])  # type: ignore[arg-type]
+        world.settle(world.worker())
+    world.label("f1", 20)
+    (row,) = build(world, tmp_path, 60).rows
+    assert (row.predicted_at, row.features) == (at(10), {"hour": 1})
+
+
+# What was known
+
+
+def test_what_came_to_be_known_later_is_left_out(world: World, tmp_path: Path) -> None:
+    for key, minute in (("before", 29.99), ("then", 30), ("after", 31)):
+        world.predict(key, 10)
+        world.label(key, minute)
+    assert build(world, tmp_path, 30).ids == ["before"]
+
+
+def test_a_prediction_of_the_next_slot_is_left_out_although_its_label_is_older(world: World, tmp_path: Path) -> None:
+    world.predict("f1", 30)
+    world.label("f1", 20)
+    assert build(world, tmp_path, 30).dataset is None
+    assert build(world, tmp_path, 31).ids == ["f1"]
+
+
+def test_a_correction_counts_once_it_was_known(world: World, tmp_path: Path) -> None:
+    world.predict("f1", 10)
+    world.label("f1", 20, "late")
+    world.label("f1", 40, "on_time")
+    assert [build(world, tmp_path, minute).rows[0].label for minute in (30, 40, 41)] == ["late", "late", "on_time"]
+    assert build(world, tmp_path, 41).rows[0].known_at == at(40)
+
+
+def test_where_the_first_label_counts_a_correction_never_does(tmp_path: Path) -> None:
+    first = policy(corrections="first")
+    world = World(models=(first,))
+    world.predict("f1", 10)
+    world.label("f1", 20, "late")
+    world.label("f1", 40, "on_time")
+    assert build(world, tmp_path, 60, replace(AT_ONCE, ingest=first)).rows[0].label == "late"
+
+
+def test_labels_beyond_the_longest_delay_never_count(world: World, tmp_path: Path) -> None:
+    world.predict("f1", 10)
+    world.label("f1", 71)
+    assert build(world, tmp_path, 100).dataset is None
+
+
+def test_what_is_consumed_later_changes_nothing(world: World, tmp_path: Path) -> None:
+    for number in range(5):
+        world.predict(number, number)
+        world.label(number, number + 5)
+    before = build(world, tmp_path, 8).rows
+    for number in range(5, 9):
+        world.predict(number, number + 3)
+        world.label(number - 1, number + 4, "on_time")
+    assert build(world, tmp_path, 8).rows == before
+
+
+# What has matured
+
+
+def test_only_what_had_the_time_that_labels_usually_take(world: World, tmp_path: Path) -> None:
+    for number in range(40):
+        world.predict(number, number)
+        world.label(number, number + (20 if number < 20 else 1))
+    built = build(world, tmp_path, 50, model())
+    assert built.dataset is not None
+    assert built.dataset.mature_after == 20 * MINUTE
+    assert built.ids == [str(number) for number in range(31)]  # though the quick ones are known, too
+
+
+def test_a_few_slow_labels_hold_nobody_up(world: World, tmp_path: Path) -> None:
+    for number in range(100):
+        world.predict(number, 0)
+        world.label(number, 50 if number < 4 else 1)
+    built = build(world, tmp_path, 60, model())
+    assert built.dataset is not None
+    assert built.dataset.mature_after == MINUTE
+
+
+def test_the_owner_may_say_when_outcomes_are_mature(world: World, tmp_path: Path) -> None:
+    for number in range(10):
+        world.predict(number, number)
+        world.label(number, number + 1)
+    built = build(world, tmp_path, 20, model(mature_after=15 * MINUTE))
+    assert built.ids == [str(number) for number in range(6)]
+
+
+# Which of them
+
+
+@pytest.mark.parametrize(
+    ("rows", "first"),
+    [
+        (RowsPolicy(kind="all"), 0),
+        (RowsPolicy(kind="auto"), 0),
+        (RowsPolicy(kind="last", count=3), 7),
+        (RowsPolicy(kind="last", count=99), 0),
+        (RowsPolicy(kind="last", span=16 * MINUTE), 4),
+    ],
+)
+def test_the_policy_for_rows_chooses(world: World, tmp_path: Path, rows: RowsPolicy, first: int) -> None:
+    worker = world.worker()
+    for number in range(10):
+        world.predict(number, number)
+        world.label(number, number + 5)
+        world.settle(worker)
+    built = build(world, tmp_path, 20, model(mature_after=0, rows=rows))
+    assert built.ids == [str(number) for number in range(first, 10)]
+
+
+# All of it at once
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from([PREDICTIONS, LABELS]), st.integers(0, 5), st.integers(0, 40), st.sampled_from(["a", "b"])
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=EVENTS, known_by=st.integers(1, 45), cut=st.integers(0, 25))
+def test_the_rows_are_the_outcomes_of_the_events_known_by_then(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[str, int, int, str]],
+    known_by: int,
+    cut: int,
+) -> None:
+    world = World()
+    known: list[Prediction | Label] = []
+    for number, (topic, key, minute, value) in enumerate(events):
+        if number == cut:
+            world.settle(world.worker())
+        if topic == PREDICTIONS:
+            origin = Origin(topic, 0, world.predict(key, minute, value))
+            known += [Prediction(str(key), at(minute), origin, value, "1")] if minute < known_by else []
+        else:
+            origin = Origin(topic, 0, world.label(key, minute, value))
+            known += [Label(str(key), at(minute), origin, value)] if minute < known_by else []
+    built = build(world, tmp_path_factory.getbasetemp(), known_by)
+    outcomes = expected(FLIGHTS.join, known).outcomes
+    assert {row.id: (row.predicted_at, row.label, row.prediction) for row in built.rows} == {
+        key: (prediction.time, label.value, prediction.value) for key, (prediction, label) in outcomes.items()
+    }
+    assert all(row.known_at < at(known_by) for row in built.rows)

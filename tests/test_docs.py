@@ -1,0 +1,195 @@
+"""The pages say what is true: examples load, commands and links exist, generated parts are fresh. And house rules."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from retrainer.cli import _parser
+from retrainer.config.load import load
+from retrainer.logs import EVENTS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
+MODULES = sorted((ROOT / "retrainer").glob("**/*.py"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+
+BASE = {
+    "kafka": {"bootstrap_servers": "localhost:9092"},
+    "task": "classification",
+    "predictions": {"topic": "predictions"},
+    "labels": {"topic": "labels"},
+    "training": {"estimator": "sklearn.linear_model.LogisticRegression"},
+}
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def blocks(language: str) -> list[Any]:
+    """Every fenced block of a language, each with the page and its place there as the name of its test."""
+    return [
+        pytest.param(text, id=f"{named(page)}-{number}")
+        for page in PAGES
+        for number, (found, text) in enumerate(_FENCE.findall(page.read_text()))
+        if found == language
+    ]
+
+
+def code_in(page: Path) -> Iterator[str]:
+    """Every line of code on a page, in blocks and within sentences."""
+    text = page.read_text()
+    for _, block in _FENCE.findall(text):
+        yield from block.splitlines()
+    yield from re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
+
+
+def paths_of(document: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for key, value in document.items():
+        yield f"{above}{key}"  # YAML 1.1 takes the key `on` for a boolean
+        if isinstance(value, dict):
+            yield from paths_of(value, f"{above}{key}.")
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_every_example_of_a_configuration_loads(text: str, tmp_path: Path) -> None:
+    """A part of a file is one of a model; whole files ask for nothing that is not built."""
+    given = yaml.safe_load(text)
+    base = dict(BASE)
+    whole = given if "models" in given else {"kafka": base.pop("kafka"), "models": {"churn": {**base, **given}}}
+    path = tmp_path / "config.yaml"
+    path.write_text(text if "models" in given else yaml.safe_dump(whole))
+    loaded = load(path, {})
+    assert list(loaded.settings.models) == ["churn"]
+    assert not loaded.unbuilt
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=named)
+def test_every_file_in_configs_loads(path: Path) -> None:
+    loaded = load(path, {})
+    assert loaded.settings.models
+    assert bool(loaded.unbuilt) == (path.name == "full.yaml")
+
+
+@pytest.mark.parametrize("text", blocks("sh"))
+def test_every_command_in_an_example_exists(text: str) -> None:
+    for line in text.replace("\\\n", " ").splitlines():
+        program, *arguments = shlex.split(line, comments=True) or [""]
+        if program == "make":
+            assert set(arguments) <= TARGETS, line
+        elif Path(program).name == "retrainer":
+            _parser().parse_args(arguments)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_command_that_a_page_names_exists(page: Path) -> None:
+    (commands,) = [action.choices for action in _parser()._subparsers._group_actions]  # type: ignore[union-attr]
+    for line in code_in(page):
+        assert set(re.findall(r"(?:^|/|&& )retrainer ([a-z]+)", line)) <= set(commands or ()), line
+        assert set(re.findall(r"^make ([a-z-]+)", line)) <= TARGETS, line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_link_within_the_repository_leads_somewhere(page: Path) -> None:
+    for target in _LINK.findall(_FENCE.sub("", page.read_text())):
+        if re.match("[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert linked.is_relative_to(ROOT), target
+        if anchor:
+            assert anchor in anchors(linked), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall("^#+ (.*)$", _FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    folders = "retrainer|tests|docs|configs|docker"
+    for line in code_in(page):
+        for path in re.findall(rf"(?<![\w/.-])((?:{folders})/[\w./-]*\w)", line):
+            made_by_steps = path.startswith("retrainer/domain/triggers/drop") or path == "tests/domain/test_drop.py"
+            assert made_by_steps or (ROOT / path).exists(), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_pages_speak_of_no_machine(page: Path) -> None:
+    machine = re.compile(r"(?<![\w.])/(work|home|root|tmp|Users|private)/")
+    places = [str(ROOT), str(Path.home()), *([os.environ["HOSTNAME"]] if os.environ.get("HOSTNAME") else [])]
+    for line in page.read_text().splitlines():
+        assert not machine.search(line), line
+        assert not any(place in line for place in places if len(place) > 3), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_every_log_event_that_a_page_names_exists(page: Path) -> None:
+    kinds = {name.partition(".")[0] for name in EVENTS}
+    keys = set(paths_of(yaml.safe_load((ROOT / "configs" / "full.yaml").read_text())))
+    for text in re.findall(r"`([a-z]+\.[a-z_]+)`", page.read_text()):
+        if text.partition(".")[0] in kinds and not text.endswith((".py", ".log")):
+            assert text in EVENTS or text in keys, text
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert list(generate.outdated()) == [], "run `make docs`"
+
+
+def test_operations_knows_every_event_that_is_an_error() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    logged = {
+        name for path in MODULES for name in re.findall(r'\.(?:error|exception)\(\s*"([\w.]+)"', path.read_text())
+    }
+    assert logged & EVENTS.keys()
+    assert {name for name in logged & EVENTS.keys() if f"`{name}`" not in page} == set()
+
+
+def test_operations_knows_every_guard() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    reasons = set(re.findall(r'Hold\(\s*reason="(\w+)"', (ROOT / "retrainer" / "domain" / "decisions.py").read_text()))
+    assert len(reasons) > 5
+    assert {reason for reason in reasons if f"| `{reason}` |" not in page} == set()
+
+
+# The house
+
+
+def test_files_stay_below_400_lines() -> None:
+    assert [named(path) for path in MODULES if len(path.read_text().splitlines()) > 400] == []
+
+
+def test_functions_stay_below_60_lines() -> None:
+    functions = [
+        (named(path), node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert [found for found in functions if found[2] > 60] == []
+
+
+def test_packages_export_nothing() -> None:
+    assert [named(path) for path in MODULES if path.name == "__init__.py" and path.read_text()] == []
