@@ -42,9 +42,10 @@ from retrainer.ports import Limits, Timetable
 from retrainer.service.check import Findings, Outside, connect
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.service.dataset import DatasetBuilder
+from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.jobs import JobParts
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
-from retrainer.service.worker import Worker, WorkerParts, WorkerPolicy
+from retrainer.service.worker import Worker
 from retrainer.stores import Lease
 
 DEFAULT_TRIGGER = "shift"

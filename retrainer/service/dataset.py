@@ -127,6 +127,8 @@ class _Collected:
         if not matches(mapping, envelope):
             return
         prediction = prediction_of(mapping, envelope)
+        if prediction.time >= self._known_by:
+            return
         entry = with_prediction(self._entries.get(prediction.id, Entry()), prediction)
         if entry.prediction is prediction:
             self._features[prediction.id] = features_of(mapping, envelope)

@@ -5,18 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from retrainer.domain.events import Partition
 from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress
 from retrainer.domain.values import Micros, slot_start
 from retrainer.errors import PositionLost, Refused
 from retrainer.ports import EventLog
+from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.intake import take_in
 from retrainer.stores import Lease, StoredPosition, StoredProgress, StoredSegment
-
-if TYPE_CHECKING:  # the worker imports this module
-    from retrainer.service.worker import WorkerParts, WorkerPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

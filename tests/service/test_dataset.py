@@ -14,7 +14,7 @@ from retrainer.domain.events import Label, Origin, Partition, Prediction
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.values import Micros
 from retrainer.ports import DatasetRow
-from retrainer.service import worker as worker_module
+from retrainer.service import shard as shard_module
 from retrainer.service.dataset import Dataset
 from retrainer.service.policy import ModelPolicy
 from tests.domain.oracle import expected
@@ -56,7 +56,7 @@ def build(world: World, folder: Path, known_by: float, policy: ModelPolicy = AT_
 def test_rows_are_outcomes_with_their_features_in_time_order(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_bytes: int
 ) -> None:
-    monkeypatch.setattr(worker_module, "_INLINE_BYTES", inline_bytes)
+    monkeypatch.setattr(shard_module, "_INLINE_BYTES", inline_bytes)
     world.predict(2, 20, "late", hour=7, carrier="UA", delay=float("1.5"))
     world.label(2, 30, "on_time")
     world.settle(world.worker())

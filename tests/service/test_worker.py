@@ -10,7 +10,7 @@ from retrainer.domain.events import Partition
 from retrainer.domain.values import iso, moment
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import Start
-from retrainer.service import worker as worker_module
+from retrainer.service import shard as shard_module
 from retrainer.stores import StoredPosition
 from tests.service.world import FLIGHTS, LABELS, MINUTE, PREDICTIONS, Crash, World, at, policy
 
@@ -26,7 +26,7 @@ def world() -> World:
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Segments as rows, or each in a file of its own."""
     if request.param == "files":
-        monkeypatch.setattr(worker_module, "_INLINE_BYTES", -1)
+        monkeypatch.setattr(shard_module, "_INLINE_BYTES", -1)
     return str(request.param)
 
 
@@ -324,7 +324,7 @@ def test_slots_close_only_in_the_commit_that_closed_them(world: World) -> None:
 
 
 def test_segment_files_that_nobody_registered_are_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "_INLINE_BYTES", -1)
+    monkeypatch.setattr(shard_module, "_INLINE_BYTES", -1)
     for place in ("segment.write", "segment.written", "commit.begin"):
         world.predict(place, 0)
         world.crasher.arm(place)

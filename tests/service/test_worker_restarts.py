@@ -15,7 +15,7 @@ from retrainer.adapters.memory_state import MemoryManifest, MemorySegments
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Status
-from retrainer.service import worker as worker_module
+from retrainer.service import shard as shard_module
 from tests.domain.oracle import expected, unslotted
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, Log, World, at, policy
 
@@ -211,7 +211,7 @@ def tell(story: Story, *models: IngestPolicy) -> Telling:
         flush_bytes=story.flush_bytes,
     )
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(worker_module, "_INLINE_BYTES", story.inline_bytes)
+        patched.setattr(shard_module, "_INLINE_BYTES", story.inline_bytes)
         return Telling(story, world)
 
 

@@ -16,7 +16,8 @@ from retrainer.domain.join import JoinPolicy
 from retrainer.domain.mapping import EventMapping, Field
 from retrainer.domain.values import SECOND, Micros
 from retrainer.ports import Start
-from retrainer.service.worker import Worker, WorkerParts, WorkerPolicy
+from retrainer.service.ingesting import WorkerParts, WorkerPolicy
+from retrainer.service.worker import Worker
 from tests.clock import FakeClock
 from tests.entries import Entries
 
