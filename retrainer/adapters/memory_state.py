@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -77,8 +78,10 @@ class MemoryManifest:
             claim, begin, commit, take, put_job, append_ledger or ask; and with `commit.middle`.
     """
 
-    def __init__(self, fail_at: Boundary = _pass) -> None:
+    def __init__(self, fail_at: Boundary = _pass, identity: str | None = None) -> None:
+        """A new manifest, told from others by its `identity`."""
         self.fail_at = fail_at
+        self.identity = identity or secrets.token_hex(3)
         self._tables = _Tables()
         self._lock = RLock()
         self._away = False
@@ -118,7 +121,7 @@ class MemoryManifest:
         """Take a lease over."""
         with self.writing("claim") as tables:
             tables.leases[name] = tables.leases.get(name, 0) + 1
-            return Lease(name=name, epoch=tables.leases[name])
+            return Lease(name=name, epoch=tables.leases[name], manifest=self.identity)
 
     def segments(self, reaching: Micros | None) -> Iterator[StoredSegment]:
         """The segments in the order of their commits."""

@@ -107,7 +107,7 @@ class Decider:
             self._watch.memory = self.memory
             taken.facts += self._watch.close(slot, cells)
             self.memory = self._watch.memory
-            self._decide(slot + 1, now, taken)
+        self._decide(slot + 1, now, taken)  # others' outcomes are rows to learn from
 
     def _decide(self, first_open: Slot, now: Micros, taken: _Taken, request: Request | None = None) -> Decision | None:
         decision = decide(self.policy.deciding, self._situation(first_open, now, request))

@@ -10,7 +10,7 @@ from retrainer.logs import Logger
 from retrainer.ports import Clock
 
 _FIRST_WAIT = 0.5
-_LONGEST_WAIT = 15.0
+_LONGEST_WAIT = 5.0
 
 
 @dataclass

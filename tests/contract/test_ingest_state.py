@@ -55,6 +55,14 @@ def test_every_claim_has_a_higher_epoch(state: IngestState) -> None:
     assert state.claim("another", "a", NOW).epoch == 1
 
 
+def test_a_lease_names_its_manifest(rig: Rig, tmp_path: Path) -> None:
+    ours = {rig.ingest.claim(name, "a", NOW).manifest for name in ("ingest", "ingest", "another")}
+    ours |= {rig.decisions.claim("controller", "a", NOW).manifest}
+    other = MemoryRig() if isinstance(rig, MemoryRig) else SqlRig(tmp_path / "other.db")
+    assert len(ours) == 1
+    assert other.ingest.claim("ingest", "a", NOW).manifest not in {"", *ours}
+
+
 def test_whoever_lost_the_lease_writes_nothing(state: IngestState) -> None:
     old = begun(state)
     state.claim("ingest", "there/2", NOW)

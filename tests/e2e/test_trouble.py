@@ -23,7 +23,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 # Slow enough to be caught in the act, and right in the end.
-SLOW = {"estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": "{n_estimators: 4000, max_depth: 2}"}
+SLOW = {"estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": "{n_estimators: 1500, max_depth: 2}"}
 
 
 def training_child(controller: int) -> int:
@@ -169,7 +169,18 @@ def test_an_mlflow_that_is_away_is_waited_for_and_ingest_goes_on(stage: Stage) -
     stage.wait_for("dependency.lost", dependency="mlflow")
     eventually(lambda: stage.status()["outcomes"]["n"] == 100, 30)
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", stage.mlflow.uri, "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--backend-store-uri",
+            stage.mlflow.uri,
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -373,6 +373,23 @@ def test_records_that_cannot_be_used_are_set_aside_with_bytes_and_reason(world: 
     assert logged == {at: one.reason for at, one in found.items()}
 
 
+@pytest.mark.parametrize("first", ["flights", "others"])
+def test_what_one_model_cannot_use_another_may(first: str) -> None:
+    models = (FLIGHTS, policy("others", value="other"))
+    world = World(models=models if first == "flights" else models[::-1])
+    world.predict("f1", 0)
+    world.label("f1", 5)
+    world.settle(world.worker())
+    assert world.tallies("flights") == {("1", 5, "late", "late"): 1}
+    assert world.counts("others") == {
+        "predictions.consumed": 1,
+        "predictions.quarantined": 1,
+        "labels.consumed": 1,
+        "labels.waiting": 1,
+    }
+    assert [one.reason for one in world.manifest.quarantined] == ["prediction: nothing at other"]
+
+
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_times_at_the_ends_of_the_calendar_harm_nobody(world: World, time: str) -> None:
     world.write(PREDICTED, b'{"id": "f1", "time": "%s", "prediction": "late"}' % time.encode())

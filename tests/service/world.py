@@ -123,7 +123,7 @@ class World:
         self.entries = Entries()
         self.log = Log(self.partitions, batch=self.batch)
         self.log.fail_at = self.crasher
-        self.manifest = MemoryManifest(self.crasher)
+        self.manifest = MemoryManifest(self.crasher, identity="twin")
         self.state = MemoryIngestState(self.manifest)
         self.decisions = MemoryDecisionState(self.manifest)
         self.segments = MemorySegments(self.crasher)

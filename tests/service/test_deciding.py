@@ -1,0 +1,574 @@
+"""Deciding about one model, round by round: each answer once, with its reason, and the same after a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrainer.domain.decisions import Decision, Outcome
+from retrainer.domain.evaluation import MetricUpdated, TriggerChanged, WatchPolicy
+from retrainer.domain.ingest import ModelDelta, Progress
+from retrainer.domain.jobs import Job, JobState
+from retrainer.domain.ledger import Reign
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.training import RowsPolicy
+from retrainer.domain.triggers.base import Level
+from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.values import SECOND, Slot, micros, slot_of, slot_start
+from retrainer.domain.windows import CountWindow, TimeWindow
+from retrainer.errors import Fenced, Unreachable
+from retrainer.ports import Timetable
+from retrainer.service.deciding import Decider, Round
+from retrainer.service.policy import ModelPolicy
+from retrainer.stores import Flush, Request
+from tests.clock import START
+from tests.service.control import answer, model
+from tests.service.world import MINUTE, Crash, World, at
+
+FIRST = slot_of(at(0))
+CHAMPION = Reign(version="1", effective_from=None)
+
+
+class Deciding:
+    """A decider with the worker's part played by hand. `now` is wall time."""
+
+    def __init__(self, policy: ModelPolicy | None = None, world: World | None = None) -> None:
+        self.policy = policy or model()
+        self.world = world or World()
+        self.state = self.world.decisions
+        self.reign = CHAMPION
+        self.rounds: list[Round] = []
+        self.first_open: Slot | None = None
+        self._ingest = self.world.state.claim("ingest", "test", 0)
+        self._known = False
+        self.restart()
+
+    def restart(self) -> None:
+        """Another process goes on from what is stored."""
+        self.lease = self.state.claim("controller", "test", 0)
+        self.decider = Decider(self.policy, self.state, self.lease)
+
+    def outcomes(self, minute: int, right: int = 0, wrong: int = 0, version: str = "1") -> None:
+        """Outcomes that became known in a minute, which has closed since."""
+        slot = FIRST + minute
+        cells = {
+            TallyKey(version, WHOLE, slot, "late", "late"): right,
+            TallyKey(version, WHOLE, slot, "late", "on_time"): wrong,
+        }
+        self.store({key: n for key, n in cells.items() if n}, max(slot + 1, self.first_open or 0))
+
+    def store(self, cells: Mapping[TallyKey, int], first_open: Slot) -> None:
+        """What the worker commits."""
+        self.first_open = first_open
+        progress = Progress(watermark=slot_start(first_open), first_open=first_open)
+        delta = ModelDelta(model=self.policy.name, progress=progress, tallies=cells, counts={})
+        rebuilt = {} if self._known else {self.policy.name: "print"}
+        self._known = True
+        self.world.state.commit(
+            Flush(lease=self._ingest, at=0, moves={}, segment=None, deltas=[delta], rebuilt=rebuilt)
+        )
+
+    def ask(self, kind: str = "retrain", reason: str = "because") -> Request:
+        """A person asks."""
+        number = len(self.state.requests(unanswered=False)) + 1
+        request = Request(request_id=f"{kind}-{number}", model=self.policy.name, kind=kind, reason=reason, asked_at=0)
+        self.state.ask(request)
+        return request
+
+    def round(self) -> Round:
+        """One round, as the controller does it."""
+        requests = self.state.requests(self.policy.name)
+        done = self.decider.run_round(self.reign, self.first_open, requests, self.world.clock.now())
+        self.rounds.append(done)
+        return done
+
+    def end_job(self, state: JobState = JobState.REJECTED, **changes: Any) -> Job:
+        """The job under way ends."""
+        (job,) = self.state.jobs(unfinished=True)
+        ended = replace(job, state=state, ended_at=self.world.clock.now(), **changes)
+        self.state.put_job(self.lease, ended)
+        self.decider.job_changed(ended)
+        return ended
+
+    def bad(self, minute: int = 10) -> Round:
+        """Ten outcomes of which too few are right, and a round."""
+        self.outcomes(minute, right=5, wrong=5)
+        return self.round()
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        return self.state.decisions(self.policy.name, 1000)
+
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """Every decision's outcome and reason."""
+        return [(decision.outcome.value, decision.reason) for decision in self.decisions]
+
+
+@pytest.fixture
+def deciding() -> Deciding:
+    return Deciding()
+
+
+# Triggers
+
+
+def test_a_fired_trigger_launches_a_job(deciding: Deciding) -> None:
+    done = deciding.bad()
+    (decision,), (job,) = done.decisions, done.jobs
+    assert (decision.outcome, decision.reason, decision.triggers) == (Outcome.RETRAIN, "fired", ("low_accuracy",))
+    assert decision.slot_end == at(11)
+    assert decision.evidence["triggers"]["low_accuracy"]["value"] == 0.5
+    assert (job.decision_id, job.champion, job.known_by, job.judgement) == (decision.decision_id, "1", at(11), 1)
+    assert list(deciding.decisions) == [decision]
+    assert list(deciding.state.jobs()) == [job]
+
+
+def test_facts_are_told_in_the_order_of_their_slots(deciding: Deciding) -> None:
+    deciding.outcomes(10, right=9, wrong=1)
+    deciding.outcomes(20, right=5, wrong=5)
+    deciding.outcomes(30, right=10)
+    facts = deciding.round().facts
+    metrics = [(fact.slot_end, fact.estimate.value) for fact in facts if isinstance(fact, MetricUpdated)]
+    assert metrics == [(at(11), 0.9), (at(21), 0.5), (at(31), 1.0)]
+    levels = [fact.reading.level for fact in facts if isinstance(fact, TriggerChanged)]
+    assert levels == [Level.FIRED, Level.QUIET]
+
+
+def test_while_all_is_well_nothing_is_decided(deciding: Deciding) -> None:
+    for minute in range(20):
+        deciding.outcomes(minute, right=3)
+        assert deciding.round().decisions == []
+    assert deciding.decider.memory.seen == 60
+
+
+def test_slots_that_are_open_are_not_looked_at(deciding: Deciding) -> None:
+    slot = FIRST + 10
+    deciding.store({TallyKey("1", WHOLE, slot, "late", "on_time"): 50}, slot)
+    assert deciding.round().facts == []
+    deciding.store({}, slot + 1)
+    assert [decision.outcome for decision in deciding.round().decisions] == [Outcome.RETRAIN]
+
+
+def test_nothing_is_looked_at_twice(deciding: Deciding) -> None:
+    deciding.bad()
+    assert deciding.round().facts == []
+    deciding.restart()
+    assert deciding.round().facts == []
+    assert len(deciding.decisions) == 1
+
+
+def test_rounds_without_news_store_nothing(deciding: Deciding) -> None:
+    deciding.outcomes(10, right=10)
+    deciding.round()
+    stored: list[str] = []
+    deciding.world.manifest.fail_at = stored.append
+    deciding.round()
+    assert stored == []
+
+
+def test_before_the_worker_has_begun_there_is_nothing_to_decide(deciding: Deciding) -> None:
+    assert deciding.round().decisions == []
+
+
+def test_a_model_without_a_champion_gets_its_first(deciding: Deciding) -> None:
+    deciding.reign = Reign(version=None, effective_from=None)
+    deciding.outcomes(10, right=6, version="someone's")
+    assert deciding.round().decisions == []
+    deciding.outcomes(11, right=4, version="")
+    (decision,) = deciding.round().decisions
+    assert (decision.triggers, decision.champion, decision.outcome) == (("bootstrap",), None, Outcome.RETRAIN)
+
+
+# Guards
+
+
+def holding(**changes: Any) -> Deciding:
+    return Deciding(model(**changes))
+
+
+@pytest.mark.parametrize(
+    ("deciding", "reason"),
+    [
+        (holding(guards={"min_labels": 11}), "min_labels"),
+        (holding(deciding={"observe": True}), "observing"),
+        (holding(rows=RowsPolicy(kind="last", count=9)), "rows"),
+        (holding(rows=RowsPolicy(kind="last", span=MINUTE)), None),
+        (holding(guards={"per_day": 0}), "per_day"),
+    ],
+)
+def test_what_a_guard_holds_back_is_recorded_once_with_its_reason(deciding: Deciding, reason: str | None) -> None:
+    first = deciding.bad()
+    if reason is None:
+        assert [decision.outcome for decision in first.decisions] == [Outcome.RETRAIN]
+        return
+    for _ in range(3):
+        deciding.round()
+    deciding.restart()
+    deciding.round()
+    assert deciding.told == [("hold", reason)]
+    assert deciding.decisions[0].evidence.get("guard", {}).get("name") == reason
+    assert list(deciding.state.jobs()) == []
+
+
+def test_a_guard_that_yields_lets_the_trigger_through() -> None:
+    deciding = holding(guards={"min_labels": 12})
+    deciding.bad()
+    deciding.outcomes(11, right=1)
+    deciding.round()
+    deciding.outcomes(12, right=1)
+    deciding.round()
+    assert deciding.told == [("hold", "min_labels"), ("retrain", "fired")]
+
+
+def test_another_reason_to_hold_is_another_record() -> None:
+    deciding = holding(guards={"min_labels": 11}, deciding={"observe": True})
+    deciding.bad()
+    deciding.outcomes(11, wrong=1)
+    deciding.round()
+    assert deciding.told == [("hold", "min_labels"), ("hold", "observing")]
+
+
+def test_one_job_at_a_time(deciding: Deciding) -> None:
+    deciding.bad()
+    for minute in range(100, 200, 10):
+        deciding.outcomes(minute, wrong=10)
+        deciding.round()
+    assert len(deciding.state.jobs()) == 1
+    assert [outcome for outcome, _ in deciding.told].count("retrain") == 1
+
+
+def test_a_job_cools_down_in_event_time_and_a_little_in_wall_time(deciding: Deciding) -> None:
+    deciding.bad(10)
+    deciding.end_job()
+    deciding.outcomes(40, wrong=1)
+    deciding.round()
+    assert deciding.told == [("retrain", "fired"), ("hold", "cooldown")]
+    deciding.outcomes(41, wrong=1)
+    deciding.round()
+    assert len(deciding.state.jobs()) == 1  # event time has passed, but no moment of ours
+    deciding.world.clock.advance(3)
+    deciding.round()
+    assert [outcome for outcome, _ in deciding.told].count("retrain") == 2
+    assert deciding.state.jobs()[1].judgement == 1  # the first one never came to a judgement
+
+
+def test_judgements_against_the_same_champion_are_counted(deciding: Deciding) -> None:
+    for minute, judgement in ((10, 1), (50, 2), (90, 3)):
+        deciding.outcomes(minute, right=2, wrong=8)
+        deciding.round()
+        assert deciding.state.jobs()[-1].judgement == judgement
+        deciding.end_job(result=answer("a job", "reject"))
+        deciding.world.clock.advance(10)
+    deciding.reign = Reign(version="2", effective_from=at(91))
+    deciding.round()
+    deciding.outcomes(130, wrong=10, version="2")
+    deciding.round()
+    assert deciding.state.jobs()[-1].judgement == 1
+
+
+# Schedules
+
+
+class Hourly:
+    """`ports.Timetable`: at every full hour."""
+
+    def next_after(self, moment: datetime) -> datetime | None:
+        passed = micros(moment) // (3600 * SECOND) + 1
+        return datetime.fromtimestamp(passed * 3600, UTC)
+
+
+def scheduled(**changes: Any) -> Deciding:
+    hourly: Mapping[str, Timetable] = {"hourly": Hourly()}
+    deciding = Deciding(model(schedules=hourly, **changes))
+    assert START % (3600 * SECOND) == 800 * SECOND  # minutes past the hour when the tests begin
+    deciding.outcomes(10, right=10)
+    deciding.round()
+    return deciding
+
+
+def test_a_schedule_fires_when_its_time_has_come() -> None:
+    deciding = scheduled()
+    deciding.world.clock.advance(2799)
+    assert deciding.round().decisions == []
+    deciding.world.clock.advance(1)
+    done = deciding.round()
+    assert [decision.triggers for decision in done.decisions] == [("hourly",)]
+    assert [(fact.name, fact.kind) for fact in done.facts if isinstance(fact, TriggerChanged)] == [
+        ("hourly", "schedule")
+    ]
+    assert len(done.jobs) == 1
+    assert deciding.round().decisions == []
+
+
+def test_a_schedule_does_not_fire_when_it_is_first_seen() -> None:
+    deciding = scheduled()
+    assert deciding.rounds[-1].decisions == []
+    assert deciding.decider.memory.fired_at == {"hourly": START}
+
+
+def test_a_schedule_that_is_held_back_stays_due() -> None:
+    deciding = scheduled(guards={"min_labels": 12})
+    deciding.world.clock.advance(2800)
+    deciding.round()
+    for minute in (11, 12):
+        deciding.outcomes(minute, right=1)
+        deciding.round()
+    assert deciding.told == [("hold", "min_labels"), ("retrain", "fired")]
+    assert deciding.decider.memory.latched == {}
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_runs_that_were_missed_are_made_up_for_once(restarted: bool) -> None:
+    deciding = scheduled(guards={"cooldown": 0})
+    deciding.world.clock.advance(10 * 3600)
+    if restarted:
+        deciding.restart()
+    deciding.round()
+    deciding.end_job()
+    deciding.outcomes(11, right=1)
+    deciding.world.clock.advance(10)
+    deciding.round()
+    assert len(deciding.state.jobs()) == 1
+    deciding.world.clock.advance(3600)
+    deciding.round()
+    assert len(deciding.state.jobs()) == 2
+
+
+def test_a_schedule_that_is_due_is_not_forgotten_by_a_restart() -> None:
+    deciding = scheduled(guards={"min_labels": 12})
+    deciding.world.clock.advance(2800)
+    deciding.round()
+    deciding.restart()
+    deciding.outcomes(11, right=2)
+    deciding.round()
+    assert deciding.told[-1] == ("retrain", "fired")
+
+
+# People
+
+
+def test_a_person_who_asks_is_answered(deciding: Deciding) -> None:
+    deciding.outcomes(10, right=10)
+    request = deciding.ask(reason="a new season")
+    done = deciding.round()
+    (decision,), (job,) = done.decisions, done.jobs
+    assert (decision.triggers, decision.request, job.reason) == (("manual",), request.request_id, "a new season")
+    assert list(done.answered) == [request]
+    assert list(deciding.state.requests()) == []
+    (answered,) = deciding.state.requests(unanswered=False)
+    assert answered.answer == decision.decision_id
+    assert deciding.round().decisions == []
+
+
+def test_a_person_passes_the_guards_that_protect_from_triggers() -> None:
+    deciding = holding(guards={"min_labels": 10_000, "per_day": 0, "cooldown": 9_999 * MINUTE})
+    deciding.outcomes(10, right=10)
+    deciding.ask()
+    assert [decision.outcome for decision in deciding.round().decisions] == [Outcome.RETRAIN]
+
+
+def test_a_person_who_asks_twice_gets_one_job_and_two_answers(deciding: Deciding) -> None:
+    deciding.outcomes(10, right=10)
+    deciding.ask()
+    deciding.ask()
+    deciding.round()
+    assert deciding.told == [("retrain", "fired"), ("hold", "single_flight")]
+    assert len(deciding.state.jobs()) == 1
+    answers = [request.answer for request in deciding.state.requests(unanswered=False)]
+    assert answers == [decision.decision_id for decision in deciding.decisions]
+
+
+def test_a_person_who_asks_too_early_is_told_so(deciding: Deciding) -> None:
+    deciding.outcomes(10, right=2)
+    deciding.ask()
+    deciding.round()
+    assert deciding.told == [("hold", "rows")]
+
+
+def test_a_person_may_ask_before_anything_has_happened(deciding: Deciding) -> None:
+    deciding.ask()
+    deciding.round()
+    assert deciding.told == [("hold", "rows")]
+    assert list(deciding.state.requests()) == []
+
+
+def test_a_pause_holds_until_somebody_resumes(deciding: Deciding) -> None:
+    deciding.outcomes(9, right=1)
+    pause = deciding.ask("pause", "a fair is on")
+    assert list(deciding.round().answered) == [pause]
+    assert deciding.decider.memory.paused == "a fair is on"
+    deciding.bad()
+    deciding.restart()
+    deciding.round()
+    assert deciding.told == [("hold", "paused")]
+    deciding.ask("resume")
+    deciding.round()
+    assert deciding.told == [("hold", "paused"), ("retrain", "fired")]
+    assert deciding.decider.memory.paused is None
+
+
+# Promotions
+
+
+def test_after_a_promotion_the_watch_starts_anew(deciding: Deciding) -> None:
+    deciding.bad()
+    deciding.end_job(JobState.PROMOTED)
+    deciding.reign = Reign(version="2", effective_from=at(20))
+    deciding.world.clock.advance(10)
+    deciding.outcomes(60, wrong=50, version="1")
+    done = deciding.round()
+    assert (done.memory.champion, done.memory.seen, done.memory.readings) == ("2", 0, {})
+    assert len(deciding.state.jobs()) == 1
+    deciding.outcomes(61, wrong=9, version="2")
+    deciding.round()
+    assert (deciding.decider.memory.seen, len(deciding.state.jobs())) == (9, 1)
+    deciding.outcomes(62, wrong=1, version="2")
+    deciding.round()
+    assert len(deciding.state.jobs()) == 2
+    assert deciding.state.jobs()[1].champion == "2"
+
+
+def test_outcomes_that_name_no_version_are_the_champions_from_its_promotion_on(deciding: Deciding) -> None:
+    deciding.outcomes(10, wrong=10, version="")
+    deciding.reign = Reign(version="2", effective_from=at(20))
+    deciding.outcomes(19, wrong=10, version="")
+    deciding.outcomes(20, right=4, version="")
+    deciding.outcomes(21, right=3, version="2")
+    deciding.round()
+    assert deciding.decider.memory.seen == 7
+    deciding.restart()
+    deciding.round()
+    assert deciding.decider.memory.seen == 7
+
+
+# Failures
+
+
+@pytest.mark.parametrize("place", ["take.begin", "take.end"])
+@pytest.mark.parametrize("error", [Crash("dead"), Unreachable("the manifest is locked")])
+def test_a_decider_whose_store_fails_is_made_anew_and_decides_the_same_once(place: str, error: BaseException) -> None:
+    smooth, troubled = Deciding(), Deciding()
+
+    def fail(reached: str) -> None:
+        if reached == place:
+            troubled.world.manifest.fail_at = lambda _: None
+            raise error
+
+    for deciding in (smooth, troubled):
+        deciding.outcomes(10, right=5, wrong=5)
+        deciding.ask()
+    troubled.world.manifest.fail_at = fail
+    with pytest.raises(type(error)):
+        troubled.round()
+    troubled.restart()
+    smooth.round()
+    troubled.round()
+    assert troubled.decisions == smooth.decisions
+    assert troubled.state.jobs() == smooth.state.jobs()
+    assert troubled.state.memory("flights") == smooth.state.memory("flights")
+    assert troubled.state.requests(unanswered=False) == smooth.state.requests(unanswered=False)
+
+
+def test_a_controller_that_was_succeeded_decides_nothing(deciding: Deciding) -> None:
+    deciding.outcomes(10, wrong=10)
+    deciding.state.claim("controller", "another", 0)
+    with pytest.raises(Fenced):
+        deciding.round()
+    assert deciding.told == []
+    assert deciding.state.memory("flights") is None
+
+
+# However the rounds are cut
+
+
+SLOTS = st.lists(
+    st.tuples(
+        st.integers(0, 3),  # minutes since the one before
+        st.integers(0, 6),
+        st.integers(0, 6),
+        st.sampled_from(["1", "1", "1", "0", ""]),
+    ),
+    min_size=1,
+    max_size=15,
+)
+WINDOWS = st.sampled_from([CountWindow(outcomes=10), CountWindow(outcomes=7), TimeWindow(span=5 * MINUTE)])
+
+
+def watching(window: CountWindow | TimeWindow, min_labels: int) -> ModelPolicy:
+    trigger = Threshold(metric="accuracy", window=window, below=0.5, warn_below=0.7, breaches=(2, 3))
+    return model(watch=WatchPolicy(triggers={"low": trigger}), guards={"min_labels": min_labels})
+
+
+def written(deciding: Deciding, slots: Sequence[tuple[int, int, int, str]]) -> list[Slot]:
+    """Store the outcomes of every slot; the slots that may be open next, from the first on."""
+    minute, opens = 0, []
+    for gap, right, wrong, version in slots:
+        minute += gap
+        deciding.outcomes(minute, right, wrong, version)
+        opens.append(FIRST + minute + 1)
+    return opens
+
+
+@settings(max_examples=150, deadline=None)
+@given(slots=SLOTS, window=WINDOWS, min_labels=st.sampled_from([1, 20]), data=st.data())
+def test_the_first_job_and_all_facts_are_the_same_however_rounds_are_cut(
+    slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, min_labels: int, data: st.DataObject
+) -> None:
+    whole, cut = Deciding(watching(window, min_labels)), Deciding(watching(window, min_labels))
+    opens = written(whole, slots)
+    written(cut, slots)
+    whole.round()
+    for first_open in data.draw(st.lists(st.integers(opens[0] - 1, opens[-1])).map(sorted)):
+        cut.first_open = first_open
+        cut.round()
+    cut.first_open = opens[-1]
+    cut.round()
+    facts = [[fact for done in one.rounds for fact in done.facts] for one in (whole, cut)]
+    assert facts[0] == facts[1]
+    first_jobs = [one.state.jobs()[:1] for one in (whole, cut)]
+    assert first_jobs[0] == first_jobs[1]
+    forgetful = [replace(one.decider.memory, last_decision="") for one in (whole, cut)]
+    assert forgetful[0] == forgetful[1]
+
+
+@pytest.mark.parametrize("cuts", [[], range(1, 11)])
+def test_a_job_waits_for_the_same_rows_however_rounds_are_cut(cuts: Sequence[int]) -> None:
+    deciding = Deciding(watching(TimeWindow(span=5 * MINUTE), 1))
+    slots = [(0, 0, 2, "1"), (1, 0, 2, "1"), (1, 0, 2, "1"), (1, 6, 6, "another"), (6, 1, 0, "1")]
+    opens = written(deciding, slots)
+    for first_open in [*(FIRST + cut for cut in cuts), opens[-1]]:
+        deciding.first_open = first_open
+        deciding.round()
+    assert deciding.told == [("hold", "rows"), ("retrain", "fired")]
+    assert deciding.state.jobs()[0].decided_at == at(4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(slots=SLOTS, window=WINDOWS, data=st.data())
+def test_a_restart_between_rounds_changes_nothing(
+    slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, data: st.DataObject
+) -> None:
+    smooth, restarted = Deciding(watching(window, 5)), Deciding(watching(window, 5))
+    promoted = data.draw(st.integers(0, len(slots)), "a promotion after so many rounds")
+    opens = written(smooth, slots)
+    written(restarted, slots)
+    for number, first_open in enumerate(opens):
+        again = data.draw(st.booleans(), "a restart")
+        for deciding in (smooth, restarted):
+            if number == promoted:
+                deciding.reign = Reign(version="0", effective_from=slot_start(first_open))
+            if again and deciding is restarted:
+                deciding.restart()
+            deciding.first_open = first_open
+            deciding.round()
+    assert [done.facts for done in restarted.rounds] == [done.facts for done in smooth.rounds]
+    assert restarted.decisions == smooth.decisions
+    assert restarted.state.jobs() == smooth.state.jobs()
+    assert restarted.decider.memory == smooth.decider.memory
