@@ -54,8 +54,8 @@ kafka: ## starts Apache Kafka on this machine
 kafka-stop: ## stops it
 	docker/kafka/stop.sh
 
-test-kafka: setup-dev kafka ## the tests against Apache Kafka
-	KAFKA_BOOTSTRAP=127.0.0.1:$${KAFKA_PORT:-19092} $(PY) -m pytest -m kafka
+test-kafka: setup-dev kafka ## the tests against Apache Kafka, which they stop and start again
+	$(PY) -m pytest -m kafka
 
 test-slow: setup-dev ## the tests that take minutes
 	$(PY) -m pytest -m slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import NoReturn
 
 from retrainer.domain.events import Partition
 from retrainer.errors import Fenced, PositionLost, Refused
@@ -44,9 +46,11 @@ class Worker:
             return False
         try:
             return self._work() if self._shard else self._assign()
-        except (Fenced, PositionLost) as error:
+        except Fenced as error:
             self._drop(error)
             return True
+        except PositionLost as error:
+            self._refuse(error)
 
     def stop(self) -> None:
         """Leave in order. What cannot be flushed is dropped: the log still has it."""
@@ -90,9 +94,14 @@ class Worker:
             self.parts.log.assign(recovered.positions)
             self._shard = Shard(self.policy, self.parts, recovered)
 
-    def _drop(self, error: Fenced | PositionLost) -> None:
-        if isinstance(error, PositionLost):
-            self.parts.logger.error("offsets.gap", positions=error.positions)
-            raise Refused(f"records were removed before they were read: {error}") from error
+    def _refuse(self, error: PositionLost) -> NoReturn:
+        """What was read before the gap is committed first: perhaps nobody can read it again."""
+        self.parts.logger.error("offsets.gap", positions=error.positions)
+        with suppress(Fenced):
+            if self._shard is not None:
+                self._flush(self._shard)
+        raise Refused(f"records were removed before they were read: {error}") from error
+
+    def _drop(self, error: Fenced) -> None:
         self.parts.logger.warning("shard.revoked", reason=str(error))
         self._shard = None

@@ -469,6 +469,21 @@ def test_records_that_are_removed_while_reading_are_a_gap(world: World) -> None:
     assert world.entries.one("offsets.gap")["positions"] == {"predictions-0": 0}
 
 
+def test_what_was_read_before_a_gap_is_kept() -> None:
+    world = World(batch=3)
+    worker = world.worker()
+    worker.run_once()
+    for number in range(9):
+        world.predict(number, 0)
+    worker.run_once()
+    world.log.truncate_before(PREDICTED, 5)
+    with pytest.raises(Refused, match="removed before they were read"):
+        worker.run_once()
+    assert world.entries.one("offsets.gap")["positions"] == {"predictions-0": 3}
+    assert world.counts() == {"predictions.consumed": 3, "predictions.pending": 3}
+    assert world.positions()["predictions-0"] == 3
+
+
 def test_a_position_beyond_the_end_is_a_gap_too(world: World) -> None:
     lease = world.state.claim("ingest", "test", 0)
     ids = world.log.describe([PREDICTIONS, LABELS])
