@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -254,8 +255,8 @@ def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:
     )
 
 
-def _window(window: object) -> Window:
-    return CountWindow(outcomes=window) if isinstance(window, int) else TimeWindow(span=duration(window))  # type: ignore[arg-type]
+def _window(window: int | timedelta) -> Window:
+    return CountWindow(outcomes=window) if isinstance(window, int) else TimeWindow(span=duration(window))
 
 
 def _schedules(model: ModelSettings) -> dict[str, Timetable]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], seconds: float = 10, otherwise: Callable[[], str] | None = None) -> T:
+def eventually(look: Callable[[], T], seconds: float = 20, otherwise: Callable[[], str] | None = None) -> T:
     """The first true thing that `look` finds; fails when it finds none in time."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from itertools import pairwise
 from typing import Any
@@ -19,6 +19,7 @@ from retrainer.adapters.memory import MemoryLog
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Unreachable
 from retrainer.ports import EventLog
+from tests.waiting import eventually
 
 PATIENCE = 20.0
 
@@ -57,9 +58,9 @@ class Rig(ABC):
         """Use up offsets without a record to read."""
         pytest.skip(f"{type(self).__name__} has no transactions")
 
+    @abstractmethod
     def committed(self, log: EventLog, at: Partition) -> int | None:
         """What the group of a reader has committed."""
-        raise NotImplementedError
 
 
 class MemoryRig(Rig):
@@ -191,14 +192,6 @@ class ApacheRig(EmbeddedRig):
         producer = KafkaProducer(bootstrap_servers=self.bootstrap_servers, transactional_id=uuid.uuid4().hex)
         producer.init_transactions()
         return producer
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)
 
 
 def read(log: EventLog, count: int) -> list[Record]:

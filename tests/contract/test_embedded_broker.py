@@ -15,7 +15,7 @@ import pytest
 from retrainer.adapters import broker as broker_module
 from retrainer.adapters.broker import EmbeddedBroker
 from retrainer.errors import Refused, Unreachable
-from tests.contract.event_logs import eventually
+from tests.waiting import eventually
 
 _STARTS_ONE_AND_WAITS = """
 from retrainer.adapters.broker import EmbeddedBroker

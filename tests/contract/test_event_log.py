@@ -10,7 +10,8 @@ import pytest
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import PositionLost, Unreachable
 from retrainer.ports import EventLog, Extent
-from tests.contract.event_logs import Rig, eventually, read
+from tests.contract.event_logs import Rig, read
+from tests.waiting import eventually
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from retrainer.domain.events import Partition
 from retrainer.errors import PositionLost, Unreachable
 from retrainer.ports import EventLog
 from tests.brokers import ApacheKafka
-from tests.contract.event_logs import PATIENCE, ApacheRig, EmbeddedRig, eventually, read
+from tests.contract.event_logs import PATIENCE, ApacheRig, EmbeddedRig, read
+from tests.waiting import eventually
 
 AT = Partition("outage", 0)
 

@@ -21,7 +21,8 @@ from retrainer.adapters.kafka import KafkaLog
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused, Unreachable
 from tests.brokers import ApacheKafka
-from tests.contract.event_logs import ApacheRig, EmbeddedRig, eventually, read
+from tests.contract.event_logs import ApacheRig, EmbeddedRig, read
+from tests.waiting import eventually
 
 NOWHERE = "127.0.0.1:1"
 

@@ -32,7 +32,7 @@ def make_stage(
         suffix = f"{os.getpid()}-{next(_NUMBERS)}"
         folder = tmp_path / suffix
         folder.mkdir()
-        stage = replace(Stage(folder, broker.bootstrap_servers, suffix, mlflow), **settings)  # type: ignore[arg-type]
+        stage = replace(Stage(folder, broker.bootstrap_servers, suffix, mlflow), **settings)  # type: ignore[arg-type]  # settings are text
         broker.create_topics({stage.predictions: 2, stage.labels: 2})
         stage.write_config()
         stages.append(stage)

@@ -6,8 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from retrainer.service import shard as shard_module
 from tests.service.control import Control, model, with_outcomes
 from tests.service.world import World
+
+
+@pytest.fixture
+def world() -> World:
+    """A worker's world in which nothing has happened."""
+    return World()
+
+
+@pytest.fixture(params=["inline", "files"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Segments as rows, or each in a file of its own."""
+    if request.param == "files":
+        monkeypatch.setattr(shard_module, "_INLINE_BYTES", -1)
+    return str(request.param)
 
 
 @pytest.fixture

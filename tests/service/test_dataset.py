@@ -14,7 +14,6 @@ from retrainer.domain.events import Label, Origin, Partition, Prediction
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.values import Micros
 from retrainer.ports import DatasetRow
-from retrainer.service import shard as shard_module
 from retrainer.service.dataset import Dataset
 from retrainer.service.policy import ModelPolicy
 from tests.domain.oracle import expected
@@ -23,11 +22,6 @@ from tests.service.world import FLIGHTS, LABELS, MINUTE, PREDICTIONS, World, at,
 
 AT_ONCE = model(mature_after=0)
 """Outcomes are mature as soon as they are known."""
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 class Built:
@@ -52,11 +46,7 @@ def build(world: World, folder: Path, known_by: float, policy: ModelPolicy = AT_
 # Rows
 
 
-@pytest.mark.parametrize("inline_bytes", [-1, 2**18])
-def test_rows_are_outcomes_with_their_features_in_time_order(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inline_bytes: int
-) -> None:
-    monkeypatch.setattr(shard_module, "_INLINE_BYTES", inline_bytes)
+def test_rows_are_outcomes_with_their_features_in_time_order(world: World, tmp_path: Path, kept: str) -> None:
     world.predict(2, 20, "late", hour=7, carrier="UA", delay=float("1.5"))
     world.label(2, 30, "on_time")
     world.settle(world.worker())
@@ -124,7 +114,7 @@ def test_only_the_models_own_events(tmp_path: Path) -> None:
 def test_features_are_those_of_the_prediction_that_counts(world: World, tmp_path: Path, order: Sequence[int]) -> None:
     duplicates = [{"minute": 10, "hour": 1}, {"minute": 11, "hour": 2}]
     for number in order:
-        world.predict("f1", **duplicates[number])  # type: ignore[arg-type]
+        world.predict("f1", **duplicates[number])  # type: ignore[arg-type]  # keywords of one type each
         world.settle(world.worker())
     world.label("f1", 20)
     (row,) = build(world, tmp_path, 60).rows

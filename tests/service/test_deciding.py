@@ -2,113 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from retrainer.domain.decisions import Decision, Outcome
-from retrainer.domain.evaluation import MetricUpdated, TriggerChanged, WatchPolicy
-from retrainer.domain.ingest import ModelDelta, Progress
-from retrainer.domain.jobs import Job, JobState
+from retrainer.domain.decisions import Outcome
+from retrainer.domain.evaluation import MetricUpdated, TriggerChanged
+from retrainer.domain.jobs import JobState
 from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.base import Level
-from retrainer.domain.triggers.threshold import Threshold
-from retrainer.domain.values import SECOND, Slot, micros, slot_of, slot_start
-from retrainer.domain.windows import CountWindow, TimeWindow
+from retrainer.domain.values import SECOND, micros
 from retrainer.errors import Fenced, Unreachable
 from retrainer.ports import Timetable
-from retrainer.service.deciding import Decider, Round
-from retrainer.service.policy import ModelPolicy
-from retrainer.stores import Flush, Request
 from tests.clock import START
 from tests.service.control import answer, model
-from tests.service.world import MINUTE, Crash, World, at
-
-FIRST = slot_of(at(0))
-CHAMPION = Reign(version="1", effective_from=None)
-
-
-class Deciding:
-    """A decider with the worker's part played by hand. `now` is wall time."""
-
-    def __init__(self, policy: ModelPolicy | None = None, world: World | None = None) -> None:
-        self.policy = policy or model()
-        self.world = world or World()
-        self.state = self.world.decisions
-        self.reign = CHAMPION
-        self.rounds: list[Round] = []
-        self.first_open: Slot | None = None
-        self._ingest = self.world.state.claim("ingest", "test", 0)
-        self._known = False
-        self.restart()
-
-    def restart(self) -> None:
-        """Another process goes on from what is stored."""
-        self.lease = self.state.claim("controller", "test", 0)
-        self.decider = Decider(self.policy, self.state, self.lease)
-
-    def outcomes(self, minute: int, right: int = 0, wrong: int = 0, version: str = "1") -> None:
-        """Outcomes that became known in a minute, which has closed since."""
-        slot = FIRST + minute
-        cells = {
-            TallyKey(version, WHOLE, slot, "late", "late"): right,
-            TallyKey(version, WHOLE, slot, "late", "on_time"): wrong,
-        }
-        self.store({key: n for key, n in cells.items() if n}, max(slot + 1, self.first_open or 0))
-
-    def store(self, cells: Mapping[TallyKey, int], first_open: Slot) -> None:
-        """What the worker commits."""
-        self.first_open = first_open
-        progress = Progress(watermark=slot_start(first_open), first_open=first_open)
-        delta = ModelDelta(model=self.policy.name, progress=progress, tallies=cells, counts={})
-        rebuilt = {} if self._known else {self.policy.name: "print"}
-        self._known = True
-        self.world.state.commit(
-            Flush(lease=self._ingest, at=0, moves={}, segment=None, deltas=[delta], rebuilt=rebuilt)
-        )
-
-    def ask(self, kind: str = "retrain", reason: str = "because") -> Request:
-        """A person asks."""
-        number = len(self.state.requests(unanswered=False)) + 1
-        request = Request(request_id=f"{kind}-{number}", model=self.policy.name, kind=kind, reason=reason, asked_at=0)
-        self.state.ask(request)
-        return request
-
-    def round(self) -> Round:
-        """One round, as the controller does it."""
-        requests = self.state.requests(self.policy.name)
-        done = self.decider.run_round(self.reign, self.first_open, requests, self.world.clock.now())
-        self.rounds.append(done)
-        return done
-
-    def end_job(self, state: JobState = JobState.REJECTED, **changes: Any) -> Job:
-        """The job under way ends."""
-        (job,) = self.state.jobs(unfinished=True)
-        ended = replace(job, state=state, ended_at=self.world.clock.now(), **changes)
-        self.state.put_job(self.lease, ended)
-        self.decider.job_changed(ended)
-        return ended
-
-    def bad(self, minute: int = 10) -> Round:
-        """Ten outcomes of which too few are right, and a round."""
-        self.outcomes(minute, right=5, wrong=5)
-        return self.round()
-
-    @property
-    def decisions(self) -> Sequence[Decision]:
-        return self.state.decisions(self.policy.name, 1000)
-
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        """Every decision's outcome and reason."""
-        return [(decision.outcome.value, decision.reason) for decision in self.decisions]
+from tests.service.rounds import FIRST, Deciding
+from tests.service.world import MINUTE, Crash, at
 
 
 @pytest.fixture
@@ -483,92 +396,3 @@ def test_a_controller_that_was_succeeded_decides_nothing(deciding: Deciding) -> 
         deciding.round()
     assert deciding.told == []
     assert deciding.state.memory("flights") is None
-
-
-# However the rounds are cut
-
-
-SLOTS = st.lists(
-    st.tuples(
-        st.integers(0, 3),  # minutes since the one before
-        st.integers(0, 6),
-        st.integers(0, 6),
-        st.sampled_from(["1", "1", "1", "0", ""]),
-    ),
-    min_size=1,
-    max_size=15,
-)
-WINDOWS = st.sampled_from([CountWindow(outcomes=10), CountWindow(outcomes=7), TimeWindow(span=5 * MINUTE)])
-
-
-def watching(window: CountWindow | TimeWindow, min_labels: int) -> ModelPolicy:
-    trigger = Threshold(metric="accuracy", window=window, below=0.5, warn_below=0.7, breaches=(2, 3))
-    return model(watch=WatchPolicy(triggers={"low": trigger}), guards={"min_labels": min_labels})
-
-
-def written(deciding: Deciding, slots: Sequence[tuple[int, int, int, str]]) -> list[Slot]:
-    """Store the outcomes of every slot; the slots that may be open next, from the first on."""
-    minute, opens = 0, []
-    for gap, right, wrong, version in slots:
-        minute += gap
-        deciding.outcomes(minute, right, wrong, version)
-        opens.append(FIRST + minute + 1)
-    return opens
-
-
-@settings(max_examples=150, deadline=None)
-@given(slots=SLOTS, window=WINDOWS, min_labels=st.sampled_from([1, 20]), data=st.data())
-def test_the_first_job_and_all_facts_are_the_same_however_rounds_are_cut(
-    slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, min_labels: int, data: st.DataObject
-) -> None:
-    whole, cut = Deciding(watching(window, min_labels)), Deciding(watching(window, min_labels))
-    opens = written(whole, slots)
-    written(cut, slots)
-    whole.round()
-    for first_open in data.draw(st.lists(st.integers(opens[0] - 1, opens[-1])).map(sorted)):
-        cut.first_open = first_open
-        cut.round()
-    cut.first_open = opens[-1]
-    cut.round()
-    facts = [[fact for done in one.rounds for fact in done.facts] for one in (whole, cut)]
-    assert facts[0] == facts[1]
-    first_jobs = [one.state.jobs()[:1] for one in (whole, cut)]
-    assert first_jobs[0] == first_jobs[1]
-    forgetful = [replace(one.decider.memory, last_decision="") for one in (whole, cut)]
-    assert forgetful[0] == forgetful[1]
-
-
-@pytest.mark.parametrize("cuts", [[], range(1, 11)])
-def test_a_job_waits_for_the_same_rows_however_rounds_are_cut(cuts: Sequence[int]) -> None:
-    deciding = Deciding(watching(TimeWindow(span=5 * MINUTE), 1))
-    slots = [(0, 0, 2, "1"), (1, 0, 2, "1"), (1, 0, 2, "1"), (1, 6, 6, "another"), (6, 1, 0, "1")]
-    opens = written(deciding, slots)
-    for first_open in [*(FIRST + cut for cut in cuts), opens[-1]]:
-        deciding.first_open = first_open
-        deciding.round()
-    assert deciding.told == [("hold", "rows"), ("retrain", "fired")]
-    assert deciding.state.jobs()[0].decided_at == at(4)
-
-
-@settings(max_examples=150, deadline=None)
-@given(slots=SLOTS, window=WINDOWS, data=st.data())
-def test_a_restart_between_rounds_changes_nothing(
-    slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, data: st.DataObject
-) -> None:
-    smooth, restarted = Deciding(watching(window, 5)), Deciding(watching(window, 5))
-    promoted = data.draw(st.integers(0, len(slots)), "a promotion after so many rounds")
-    opens = written(smooth, slots)
-    written(restarted, slots)
-    for number, first_open in enumerate(opens):
-        again = data.draw(st.booleans(), "a restart")
-        for deciding in (smooth, restarted):
-            if number == promoted:
-                deciding.reign = Reign(version="0", effective_from=slot_start(first_open))
-            if again and deciding is restarted:
-                deciding.restart()
-            deciding.first_open = first_open
-            deciding.round()
-    assert [done.facts for done in restarted.rounds] == [done.facts for done in smooth.rounds]
-    assert restarted.decisions == smooth.decisions
-    assert restarted.state.jobs() == smooth.state.jobs()
-    assert restarted.decider.memory == smooth.decider.memory

@@ -26,6 +26,7 @@ EPOCH: Micros = 28_000_000 * MINUTE
 """Where the events of a test begin: the start of a slot."""
 
 PREDICTIONS, LABELS = "predictions", "labels"
+PREDICTED, LABELLED = Partition(PREDICTIONS, 0), Partition(LABELS, 0)
 
 
 class Crash(BaseException):

@@ -228,7 +228,7 @@ class TestHeldOutRows:
     @pytest.mark.parametrize("kind", ["all", "auto"])
     def test_are_seen_by_the_refit_alone(self, tmp_path: Path, kind: str) -> None:
         log, rows = tmp_path / "log", len(flights())
-        policy = RowsPolicy(kind=kind)  # type: ignore[arg-type]
+        policy = RowsPolicy(kind=kind)  # type: ignore[arg-type]  # parametrised text
         result = trained(tmp_path, estimator=f"{SPIES}.Spy", params={"log": str(log)}, rows=policy)
         *before, refit = self.fits(log)
         held = set(range(rows - round(rows / 4), rows))

@@ -51,7 +51,7 @@ class TestPolicies:
         ("kind", "words"), [("all", "all 50"), ("since_change", "since the change (50)"), ("auto", "all 50")]
     )
     def test_all_that_were_handed_over(self, kind: str, words: str) -> None:
-        chosen, told = select(rows_of(50), RowsPolicy(kind=kind))  # type: ignore[arg-type]
+        chosen, told = select(rows_of(50), RowsPolicy(kind=kind))  # type: ignore[arg-type]  # parametrised text
         assert (len(chosen), told) == (50, words)
 
     def test_none_are_refused(self) -> None:

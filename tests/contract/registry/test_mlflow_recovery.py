@@ -60,7 +60,7 @@ def test_death_at_any_call_leaves_one_run_and_one_version(
     deaths = 0
     while True:
         job = replace(report, job_id=f"job-{deaths}", model=f"model-{deaths}")
-        real._mlflow._client = Mortal(immortal, deaths + 1, before)  # type: ignore[assignment]
+        real._mlflow._client = Mortal(immortal, deaths + 1, before)  # type: ignore[assignment]  # it stands in for the client
         try:
             register(real, job, folder)
             break
