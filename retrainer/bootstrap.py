@@ -84,6 +84,11 @@ class Wiring:
     def models(self) -> tuple[ModelPolicy, ...]:
         return tuple(model_policy(model) for model in self.settings.models.values())
 
+    def close(self) -> None:
+        """Give back what was opened."""
+        if "database" in self.__dict__:  # only if it was asked for
+            self.database.close()
+
     @property
     def folder(self) -> Path:
         """Where the local state is: locks, jobs."""

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,10 @@ _LEAVE_WITHIN = 8.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
+    options.closing = ExitStack()
     try:
-        code: int = options.command(options)
+        with options.closing:
+            code: int = options.command(options)
         return code
     except ConfigError as error:
         print(error, file=sys.stderr)
@@ -95,7 +98,9 @@ def _wiring(options: argparse.Namespace, *, running: bool = False) -> Wiring:
         for gap in loaded.unbuilt:
             print(f"{options.config}:{gap.line}: {gap} ({gap.reason})", file=sys.stderr)
         raise ConfigError
-    return Wiring(loaded)
+    wiring = Wiring(loaded)
+    options.closing.callback(wiring.close)
+    return wiring
 
 
 def _start_logging(wiring: Wiring) -> None:

@@ -41,7 +41,8 @@ class Decider:
         self._watch: Watch | None = None
         self._recent: deque[tuple[Slot, int]] = deque()
         self._stored = state.memory(policy.name)
-        self.memory = msgspec.json.decode(self._stored, type=Memory) if self._stored else Memory()
+        memory = msgspec.json.decode(self._stored, type=Memory) if self._stored else Memory()
+        self.memory = _without_removed(memory, policy)
 
     def job_changed(self, job: Job) -> None:
         """A job has taken a step; cooldown, budget and single flight look at it."""
@@ -217,6 +218,17 @@ class _Taken:
         self.jobs: list[Job] = []
         self.answers: dict[str, str] = {}
         self.answered: list[Request] = []
+
+
+def _without_removed(memory: Memory, policy: ModelPolicy) -> Memory:
+    """What is remembered of triggers that the owner has removed since is forgotten: they must not fire any more."""
+    return replace(
+        memory,
+        triggers={name: state for name, state in memory.triggers.items() if name in policy.watch.triggers},
+        readings={name: reading for name, reading in memory.readings.items() if name in policy.watch.triggers},
+        latched={name: reading for name, reading in memory.latched.items() if name in policy.schedules},
+        fired_at={name: at for name, at in memory.fired_at.items() if name in policy.schedules},
+    )
 
 
 def _total(tallies: Sequence[tuple[TallyKey, int]]) -> int:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import select
 
@@ -53,8 +53,13 @@ class MemoryRig(Rig):
 
 
 class SqlRig(Rig):
-    def __init__(self, path: Path) -> None:
-        self.database = Database(f"sqlite:///{path}")
+    """SQLite's. `close_all` closes every one that was opened since."""
+
+    opened: ClassVar[list[SqlRig]] = []
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        self.database = Database(f"sqlite:///{path}", **settings)
+        self.opened.append(self)
         self.ingest = SqlIngestState(self.database)
         self.decisions = SqlDecisionState(self.database)
 
@@ -63,6 +68,11 @@ class SqlRig(Rig):
         with self.database.reading() as connection:
             rows = connection.execute(select(table).order_by(table.c.topic, table.c.partition, table.c.offset))
             return [RecordQuarantined(record=_record(row), reason=row.reason) for row in rows]
+
+    @classmethod
+    def close_all(cls) -> None:
+        while cls.opened:
+            cls.opened.pop().database.close()
 
 
 def _record(row: Any) -> Record:

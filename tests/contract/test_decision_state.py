@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,8 +35,9 @@ from tests.contract.states import (
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    return MemoryRig() if request.param == "memory" else SqlRig(tmp_path / "state" / "retrainer.db")
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
+    yield MemoryRig() if request.param == "memory" else SqlRig(tmp_path / "state" / "retrainer.db")
+    SqlRig.close_all()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import closing
 from multiprocessing import get_context
@@ -12,13 +13,17 @@ import pytest
 from sqlalchemy import text
 
 from retrainer.adapters.manifest import schema
-from retrainer.adapters.manifest.database import Database
-from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.errors import Refused, Unreachable
 from retrainer.stores import StoredPosition
 from tests.contract.states import AT, NOW, SqlRig, begun, delta, flush, joined, key, pragma, segment
 
 THREADS, COMMITS = 4, 8
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    SqlRig.close_all()
 
 
 @pytest.fixture
@@ -90,7 +95,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_a_locked_database_is_out_of_reach_for_a_while(path: Path) -> None:
     lease = begun(SqlRig(path).ingest)
-    state = SqlIngestState(Database(f"sqlite:///{path}", busy_seconds=0.05))
+    state = SqlRig(path, busy_seconds=0.05).ingest
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unreachable, match="locked"):
@@ -103,7 +108,7 @@ def test_a_locked_database_is_out_of_reach_for_a_while(path: Path) -> None:
 def test_a_transaction_that_writes_has_the_lock_before_it_reads(path: Path) -> None:
     begun(SqlRig(path).ingest)
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
-        with Database(f"sqlite:///{path}").writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        with SqlRig(path).database.writing(), pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.execute("BEGIN IMMEDIATE")
 

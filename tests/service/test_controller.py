@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -214,6 +215,28 @@ def test_jobs_wait_for_each_other(control: Control) -> None:
     controller.run_once()
     assert [job.ended for job in control.state.jobs()] == [True, True]
     assert at_once == [1, 1]
+
+
+def test_a_job_under_way_is_not_begun_again(control: Control) -> None:
+    begun, go_on = Event(), Event()
+
+    def during() -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    controller = control.controller(jobs_at_once=2)
+    control.trainings.during = during
+    happen(control, 0, wrong=10)
+    controller.run_once()
+    controller.compare_aliases()
+    controller.run_once()
+    assert begun.wait(30)
+    controller.run_once()
+    go_on.set()
+    controller.finish_jobs()
+    controller.run_once()
+    assert control.stored().state is JobState.PROMOTED
+    assert len(control.trainings.specs) == 1
 
 
 def test_a_job_of_a_model_that_is_no_longer_configured_is_left_alone(control: Control) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,10 +13,7 @@ from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.base import Level
-from retrainer.domain.values import SECOND, micros
 from retrainer.errors import Fenced, Unreachable
-from retrainer.ports import Timetable
-from tests.clock import START
 from tests.service.control import answer, model
 from tests.service.rounds import FIRST, Deciding
 from tests.service.world import MINUTE, Crash, at
@@ -112,21 +107,17 @@ def holding(**changes: Any) -> Deciding:
         (holding(guards={"min_labels": 11}), "min_labels"),
         (holding(deciding={"observe": True}), "observing"),
         (holding(rows=RowsPolicy(kind="last", count=9)), "rows"),
-        (holding(rows=RowsPolicy(kind="last", span=MINUTE)), None),
         (holding(guards={"per_day": 0}), "per_day"),
     ],
 )
-def test_what_a_guard_holds_back_is_recorded_once_with_its_reason(deciding: Deciding, reason: str | None) -> None:
-    first = deciding.bad()
-    if reason is None:
-        assert [decision.outcome for decision in first.decisions] == [Outcome.RETRAIN]
-        return
+def test_what_a_guard_holds_back_is_recorded_once_with_its_reason(deciding: Deciding, reason: str) -> None:
+    deciding.bad()
     for _ in range(3):
         deciding.round()
     deciding.restart()
     deciding.round()
     assert deciding.told == [("hold", reason)]
-    assert deciding.decisions[0].evidence.get("guard", {}).get("name") == reason
+    assert deciding.decisions[0].evidence["guard"]["name"] == reason
     assert list(deciding.state.jobs()) == []
 
 
@@ -138,6 +129,27 @@ def test_a_guard_that_yields_lets_the_trigger_through() -> None:
     deciding.outcomes(12, right=1)
     deciding.round()
     assert deciding.told == [("hold", "min_labels"), ("retrain", "fired")]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_rows_that_have_become_too_old_are_no_rows(restarted: bool) -> None:
+    deciding = holding(rows=RowsPolicy(kind="last", span=10 * MINUTE))  # ten are needed
+    deciding.outcomes(0, right=9, version="another")
+    deciding.outcomes(9, wrong=5)
+    deciding.round()
+    if restarted:
+        deciding.restart()
+    deciding.outcomes(10, wrong=5)
+    deciding.round()
+    assert deciding.told == [("retrain", "fired")]
+    assert deciding.decisions[0].evidence["rows"] == 10
+    deciding.end_job()
+    deciding.world.clock.advance(10)
+    if restarted:
+        deciding.restart()
+    deciding.outcomes(50, wrong=9)
+    deciding.round()
+    assert (deciding.told[-1], deciding.decisions[-1].evidence["rows"]) == (("hold", "rows"), 9)
 
 
 def test_another_reason_to_hold_is_another_record() -> None:
@@ -184,84 +196,6 @@ def test_judgements_against_the_same_champion_are_counted(deciding: Deciding) ->
     deciding.outcomes(130, wrong=10, version="2")
     deciding.round()
     assert deciding.state.jobs()[-1].judgement == 1
-
-
-# Schedules
-
-
-class Hourly:
-    """`ports.Timetable`: at every full hour."""
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        passed = micros(moment) // (3600 * SECOND) + 1
-        return datetime.fromtimestamp(passed * 3600, UTC)
-
-
-def scheduled(**changes: Any) -> Deciding:
-    hourly: Mapping[str, Timetable] = {"hourly": Hourly()}
-    deciding = Deciding(model(schedules=hourly, **changes))
-    assert START % (3600 * SECOND) == 800 * SECOND  # minutes past the hour when the tests begin
-    deciding.outcomes(10, right=10)
-    deciding.round()
-    return deciding
-
-
-def test_a_schedule_fires_when_its_time_has_come() -> None:
-    deciding = scheduled()
-    deciding.world.clock.advance(2799)
-    assert deciding.round().decisions == []
-    deciding.world.clock.advance(1)
-    done = deciding.round()
-    assert [decision.triggers for decision in done.decisions] == [("hourly",)]
-    assert [(fact.name, fact.kind) for fact in done.facts if isinstance(fact, TriggerChanged)] == [
-        ("hourly", "schedule")
-    ]
-    assert len(done.jobs) == 1
-    assert deciding.round().decisions == []
-
-
-def test_a_schedule_does_not_fire_when_it_is_first_seen() -> None:
-    deciding = scheduled()
-    assert deciding.rounds[-1].decisions == []
-    assert deciding.decider.memory.fired_at == {"hourly": START}
-
-
-def test_a_schedule_that_is_held_back_stays_due() -> None:
-    deciding = scheduled(guards={"min_labels": 12})
-    deciding.world.clock.advance(2800)
-    deciding.round()
-    for minute in (11, 12):
-        deciding.outcomes(minute, right=1)
-        deciding.round()
-    assert deciding.told == [("hold", "min_labels"), ("retrain", "fired")]
-    assert deciding.decider.memory.latched == {}
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_runs_that_were_missed_are_made_up_for_once(restarted: bool) -> None:
-    deciding = scheduled(guards={"cooldown": 0})
-    deciding.world.clock.advance(10 * 3600)
-    if restarted:
-        deciding.restart()
-    deciding.round()
-    deciding.end_job()
-    deciding.outcomes(11, right=1)
-    deciding.world.clock.advance(10)
-    deciding.round()
-    assert len(deciding.state.jobs()) == 1
-    deciding.world.clock.advance(3600)
-    deciding.round()
-    assert len(deciding.state.jobs()) == 2
-
-
-def test_a_schedule_that_is_due_is_not_forgotten_by_a_restart() -> None:
-    deciding = scheduled(guards={"min_labels": 12})
-    deciding.world.clock.advance(2800)
-    deciding.round()
-    deciding.restart()
-    deciding.outcomes(11, right=2)
-    deciding.round()
-    assert deciding.told[-1] == ("retrain", "fired")
 
 
 # People

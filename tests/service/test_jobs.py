@@ -342,6 +342,15 @@ def test_a_stop_while_the_manifest_is_away_is_heeded(control: Control) -> None:
     assert control.run_job().state is JobState.PROMOTED
 
 
+def test_a_job_that_failed_needs_no_registry_to_end(control: Control) -> None:
+    control.trainings.plans[0] = "error"
+    control.trainings.during = control.registry.go_away
+    control.queue()
+    ended = control.run_job()
+    assert (ended.state, ended.run_id) == (JobState.FAILED, "")
+    assert "does not fit" in control.entries.one("job.failed")["error"]
+
+
 def test_what_the_registry_refuses_fails_the_job(control: Control) -> None:
     def refuse(place: str) -> None:
         if place == "register.begin":

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.memory_state import MemoryManifest, MemorySegments
-from retrainer.domain.events import Label, Origin, Partition, Prediction, Side
+from retrainer.adapters.segments import LocalSegments
+from retrainer.domain.events import Label, Origin, Partition, Prediction, RecordQuarantined, Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Status
 from retrainer.service import shard as shard_module
+from retrainer.stores import Flush
+from tests.contract.states import SqlRig
 from tests.domain.oracle import expected, unslotted
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, Log, World, at, policy
 
@@ -202,14 +208,42 @@ class Telling:
         self.world.settle(self._worker)
 
 
-def tell(story: Story, *models: IngestPolicy) -> Telling:
+class CrashingSql(SqlIngestState):
+    """SQL with boundaries around a commit."""
+
+    def __init__(self, database: Database, fail_at: Callable[[str], None]) -> None:
+        super().__init__(database)
+        self._fail_at = fail_at
+
+    def commit(self, flush: Flush) -> None:
+        self._fail_at("commit.begin")
+        super().commit(flush)
+        self._fail_at("commit.end")
+
+
+class SqlWorld(World):
+    """A world whose manifest is a file, and its segments a folder."""
+
+    def keep_in(self, folder: Path) -> None:
+        self._rig = SqlRig(folder / "retrainer.db")
+        self.state = CrashingSql(self._rig.database, self.crasher)
+        self.decisions = self._rig.decisions
+        self.files = LocalSegments(folder / "segments")
+
+    def quarantined(self) -> Sequence[RecordQuarantined]:
+        return self._rig.quarantined()
+
+
+def tell(story: Story, *models: IngestPolicy, folder: Path | None = None) -> Telling:
     """The story in a world of its own."""
-    world = World(
+    world = (SqlWorld if folder else World)(
         models=models,
         partitions={PREDICTIONS: 2, LABELS: 1},
         batch=story.batch,
         flush_bytes=story.flush_bytes,
     )
+    if folder is not None and isinstance(world, SqlWorld):
+        world.keep_in(folder)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(shard_module, "_INLINE_BYTES", story.inline_bytes)
         return Telling(story, world)
@@ -224,6 +258,14 @@ def undisturbed(story: Story) -> Story:
 @given(story=STORIES, models=st.sampled_from([(FORGETFUL,), (FORGETFUL, PATIENT)]))
 def test_trouble_leaves_no_trace(story: Story, models: tuple[IngestPolicy, ...]) -> None:
     assert tell(story, *models).seen == tell(undisturbed(story), *models).seen
+
+
+@settings(max_examples=12, deadline=None)
+@given(story=st.builds(Story, rounds(CRASHES), batch=st.just(5), flush_bytes=st.just(100), inline_bytes=st.just(300)))
+def test_trouble_leaves_no_trace_on_sqlite_and_a_disk(tmp_path_factory: pytest.TempPathFactory, story: Story) -> None:
+    troubled = tell(story, FORGETFUL, folder=tmp_path_factory.mktemp("state"))
+    SqlRig.close_all()
+    assert troubled.seen == tell(undisturbed(story), FORGETFUL).seen
 
 
 @settings(max_examples=200, deadline=None)

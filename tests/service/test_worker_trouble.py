@@ -143,6 +143,25 @@ def test_a_stop_commits_what_was_read(world: World) -> None:
     assert world.positions() == {"predictions-0": 1, "labels-0": 0}
 
 
+def test_a_worker_that_has_nothing_to_do_but_wait_waits_for_the_stop(world: World) -> None:
+    class Stop:
+        waits = 0
+
+        def is_set(self) -> bool:
+            return self.waits > 5
+
+        def wait(self, timeout: float | None = None) -> bool:
+            world.clock.advance(timeout or 0)
+            self.waits += 1
+            return self.is_set()
+
+    world.log.go_away()
+    stop = Stop()
+    world.worker().run(stop)
+    assert stop.waits == 6
+    assert world.entries.events == ["dependency.lost"]
+
+
 @pytest.mark.parametrize("away", ["database", "broker"])
 def test_a_stop_during_an_outage_loses_nothing(world: World, away: str) -> None:
     worker = world.worker()

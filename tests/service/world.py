@@ -10,14 +10,16 @@ from typing import Any
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.memory import MemoryLog
 from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState, MemoryManifest, MemorySegments
-from retrainer.domain.events import Partition, Record
+from retrainer.domain.events import Partition, Record, RecordQuarantined
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import JoinPolicy
 from retrainer.domain.mapping import EventMapping, Field
 from retrainer.domain.values import SECOND, Micros
-from retrainer.ports import Start
+from retrainer.ports import Segments, Start
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
+from retrainer.service.status import ReadableState
 from retrainer.service.worker import Worker
+from retrainer.stores import IngestState
 from tests.clock import FakeClock
 from tests.entries import Entries
 
@@ -125,9 +127,10 @@ class World:
         self.log = Log(self.partitions, batch=self.batch)
         self.log.fail_at = self.crasher
         self.manifest = MemoryManifest(self.crasher, identity="twin")
-        self.state = MemoryIngestState(self.manifest)
-        self.decisions = MemoryDecisionState(self.manifest)
         self.segments = MemorySegments(self.crasher)
+        self.state: IngestState = MemoryIngestState(self.manifest)
+        self.decisions: ReadableState = MemoryDecisionState(self.manifest)
+        self.files: Segments = self.segments
 
     def predict(self, key: object, minute: float, value: str = "late", *, number: int = 0, **fields: Any) -> int:
         """Write a prediction; its offset."""
@@ -148,7 +151,7 @@ class World:
         parts = WorkerParts(
             log=log or self.log,
             state=self.state,
-            segments=self.segments,
+            segments=self.files,
             decoder=JsonDecoder(),
             clock=self.clock,
             logger=self.entries.logger,
@@ -199,10 +202,13 @@ class World:
         """The offsets of the records in the registered segments, in the order of the segments."""
         offsets: dict[Partition, list[int]] = {}
         for segment in self.state.segments():
-            content = segment.content if segment.content is not None else self.segments.read(segment.name)
-            for record in self.segments.unpack(content):
+            content = segment.content if segment.content is not None else self.files.read(segment.name)
+            for record in self.files.unpack(content):
                 offsets.setdefault(record.partition, []).append(record.offset)
         return offsets
+
+    def quarantined(self) -> Sequence[RecordQuarantined]:
+        return self.manifest.quarantined
 
     def facts(self) -> dict[str, object]:
         """All of it, to be compared with another world."""
@@ -211,7 +217,7 @@ class World:
             "progress": self.state.model_progress(),
             "tallies": {model.model: self.tallies(model.model) for model in self.models},
             "counts": {model.model: self.counts(model.model) for model in self.models},
-            "quarantined": self.manifest.quarantined,
+            "quarantined": self.quarantined(),
         }
 
 
