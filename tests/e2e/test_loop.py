@@ -78,6 +78,34 @@ def test_explain_tells_the_decision_and_json_is_one_document(recovered: Stage) -
     }
 
 
+SHORTEST = """\
+kafka: {{bootstrap_servers: "{bootstrap}"}}
+models:
+  m:
+    task: classification
+    predictions: {{topic: {predictions}}}
+    labels: {{topic: {labels}}}
+    training: {{estimator: sklearn.tree.DecisionTreeClassifier}}
+"""
+
+
+def test_the_shortest_file_is_a_service_that_trains_notices_a_change_and_recovers(
+    make_stage: Callable[..., Stage],
+) -> None:
+    stage = make_stage()
+    text = SHORTEST.format(bootstrap=stage.bootstrap, predictions=stage.predictions, labels=stage.labels)
+    stage.config.write_text(text)
+    stage.start()
+    stage.send(1300)
+    assert stage.wait_for("retrain.decided")["triggers"] == ["bootstrap"]
+    assert stage.wait_for("model.promoted")["version"] == "1"
+    stage.send(1500)
+    stage.send(6000, flipped=True)
+    assert stage.wait_for("trigger.fired")["trigger"] == "shift"
+    assert stage.wait_for("retrain.decided", count=2)["triggers"] == ["shift"]
+    stage.wait_for("model.promoted", version="2")
+
+
 def test_a_worse_candidate_is_rejected(make_stage: Callable[..., Stage], mlflow: Mlflow) -> None:
     stage = make_stage(estimator="sklearn.dummy.DummyClassifier", params="{strategy: constant, constant: a}")
     mlflow.register_champion(stage.registered)
