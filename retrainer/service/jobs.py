@@ -99,6 +99,8 @@ class JobRun:
             step()
         except (JobFailed, Refused) as failure:
             self._fail(str(failure))
+        except OSError as error:  # a full disk, a folder that is not ours: a person can put that right
+            raise Unreachable(f"the folder of the job cannot be used: {error}") from error
 
     def _train(self) -> None:
         """Dataset and champion into the job's folder, then a process of its own; what it answers is the result."""

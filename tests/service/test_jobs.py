@@ -327,6 +327,16 @@ def test_a_manifest_that_is_away_is_waited_for_and_no_step_is_done_again(control
     assert control.registry.calls.count("register") == 1
 
 
+def test_a_folder_that_cannot_be_used_is_waited_for(control: Control) -> None:
+    control.folder.parent.mkdir(parents=True, exist_ok=True)
+    control.folder.write_text("in the way")
+    stop = TurningStop(control.clock)
+    stop.at_wait = lambda waits: control.folder.unlink() if waits == 50 else None
+    control.queue()
+    assert control.run_job(stop=stop).state is JobState.PROMOTED
+    assert "the folder of the job cannot be used" in control.entries.one("dependency.lost")["error"]
+
+
 def test_a_stop_while_the_manifest_is_away_is_heeded(control: Control) -> None:
     def away(place: str) -> None:
         if place == "put_job.begin":
