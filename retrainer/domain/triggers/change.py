@@ -14,11 +14,10 @@ remedy is a higher `confidence`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import exp, log, sqrt
-from statistics import NormalDist
+from math import exp, log
 from typing import Any, ClassVar, Final
 
-from retrainer.domain.metrics import correct, size
+from retrainer.domain.metrics import correct, size, wilson
 from retrainer.domain.triggers.base import Level, Reading, State
 from retrainer.domain.values import iso, slot_start
 from retrainer.domain.windows import CountWindow, History, Window
@@ -62,13 +61,17 @@ class Change:
     def _alpha(self) -> float:
         return 1 - self.confidence
 
+    def _reference(self, hits: int, n: int) -> float:
+        """The lower limit, one-sided at half of alpha. Corrections of earlier outcomes can lead beyond 0 and n."""
+        return wilson(min(max(hits, 0), n), n, confidence=1 - self._alpha)[0]
+
     def _learn(self, state: State, hits: int, n: int) -> tuple[State, Reading]:
         """The reference: the lower limit (Wilson's, one-sided at half of alpha) of the first outcomes."""
         hits, n = state.get("hits", 0) + hits, state.get("n", 0) + n
         learned: dict[str, Any] = {"hits": hits, "n": n}
         if n >= self.reference:
             learned |= {
-                "expected": min(max(_lower_limit(hits, n, self._alpha / 2), 0.01), 0.999),
+                "expected": min(max(self._reference(hits, n), 0.01), 0.999),
                 "sums": [_LOG_ZERO] * len(_SUSPECTED),
                 "since": [None] * len(_SUSPECTED),
                 "rises": [0.0] * len(_SUSPECTED),
@@ -117,10 +120,3 @@ def _mixture(sums: list[float]) -> float:
 def _log_add(a: float, b: float) -> float:
     high, low = max(a, b), min(a, b)
     return high + log(1 + exp(low - high)) if low > _LOG_ZERO / 2 else high
-
-
-def _lower_limit(hits: int, n: int, alpha: float) -> float:
-    z = NormalDist().inv_cdf(1 - alpha)
-    share = min(max(hits / n, 0.0), 1.0)  # corrections of outcomes from before the promotion can lead beyond both
-    centre, margin = share + z * z / (2 * n), z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (centre - margin) / (1 + z * z / n)
