@@ -97,7 +97,7 @@ def test_every_command_in_an_example_exists(text: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_every_command_that_a_page_names_exists(page: Path) -> None:
-    (commands,) = [action.choices for action in _parser()._subparsers._group_actions]  # type: ignore[union-attr]
+    (commands,) = [action.choices for action in _parser()._subparsers._group_actions]  # type: ignore[union-attr]  # argparse has no public way to list them
     for line in code_in(page):
         assert set(re.findall(r"(?:^|/|&& )retrainer ([a-z]+)", line)) <= set(commands or ()), line
         assert set(re.findall(r"^make ([a-z-]+)", line)) <= TARGETS, line
