@@ -133,8 +133,8 @@ class Controller:
         reign = self._promotions[name].reign
         if reign is None or self._lease is None:
             return  # who the champion is has never been known yet: nothing can be said of it
-        decider = self._deciders.get(name) or Decider(self.models[name], self.parts.state, self._lease)
-        self._deciders.pop(name, None)  # put back only when the round was stored
+        # Put back only once the round is stored; else it is made anew from what is.
+        decider = self._deciders.pop(name, None) or Decider(self.models[name], self.parts.state, self._lease)
         done = decider.run_round(reign, first_open, requests, self.parts.clock.now())
         self._deciders[name] = decider
         self._tell(name, done)
@@ -181,15 +181,16 @@ class Controller:
             replace(self.parts.jobs, lease=lease),
             lambda: self.watermarks.get(job.model),
         )
-        running = _RunningJob(run, self.parts.logger, self._stopping)
+        running = _RunningJob(run, self._stopping)
         self._running[job.job_id] = running
         running.thread.start()
 
     def _collect_jobs(self) -> None:
         for job_id, running in list(self._running.items()):
+            has_ended = not running.thread.is_alive()  # asked first: its last step must not fall between two looks
             if running.run.job.model in self._deciders:
                 self._deciders[running.run.job.model].job_changed(running.run.job)
-            if not running.thread.is_alive():
+            if has_ended:
                 del self._running[job_id]
                 if running.crashed is not None:
                     raise running.crashed
@@ -207,10 +208,9 @@ def _refusals_may_pass() -> Iterator[None]:
 class _RunningJob:
     """A job and its thread."""
 
-    def __init__(self, run: JobRun, log: Logger, stop: Event) -> None:
+    def __init__(self, run: JobRun, stop: Event) -> None:
         self.run = run
         self.crashed: Exception | None = None
-        self._log = log
         self._stop = stop
         self.thread = Thread(target=self._target, name=run.job.job_id, daemon=True)
 

@@ -85,7 +85,9 @@ def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Leas
 
 def test_the_leases_of_worker_and_controller_are_their_own(rig: Rig, lease: Lease) -> None:
     begun(rig.ingest)
-    rig.decisions.take(step(lease))
+    kept = step(lease)
+    rig.decisions.take(kept)
+    assert rig.decisions.memory(kept.model) == kept.memory
 
 
 # What the worker has stored

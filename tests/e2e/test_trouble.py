@@ -188,6 +188,7 @@ def test_an_mlflow_that_is_away_is_waited_for_and_ingest_goes_on(stage: Stage) -
     try:
         stage.wait_for("dependency.recovered", dependency="mlflow", seconds=90)
         stage.wait_for("alias.adopted", version="1")
+        assert stage.status()["champion"]["version"] == "1"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()

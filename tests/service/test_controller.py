@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 
 import pytest
 
@@ -254,6 +255,31 @@ def test_a_job_that_crashes_ends_the_controller(control: Control, controller: St
     controller.round()
     with pytest.raises(ZeroDivisionError):
         controller.run_once()
+
+
+def test_a_job_that_ends_while_it_is_looked_at_is_known_to_have_ended(
+    control: Control, controller: StillController
+) -> None:
+    happen(control, 0, right=2, wrong=8)
+    controller.compare_aliases()
+    controller.run_once()
+    controller.compare_aliases()
+    controller.run_once()
+    ((job_id, running),) = controller._running.items()
+    running.thread.join(30)
+    before = replace(running.run.job, state=JobState.REGISTERED, ended_at=None)
+
+    class EndsWhenAsked:
+        """Its thread takes the last step between two looks at it."""
+
+        run = SimpleNamespace(job=before)
+        crashed = None
+        thread = SimpleNamespace(is_alive=lambda: setattr(EndsWhenAsked.run, "job", running.run.job))
+
+    controller._running[job_id] = EndsWhenAsked  # type: ignore[assignment]  # it stands in for the thread
+    controller._collect_jobs()
+    (known,) = controller._deciders[control.policy.name]._jobs
+    assert known.ended
 
 
 def test_a_stop_sends_the_training_back_to_the_queue(control: Control) -> None:

@@ -27,6 +27,7 @@ class TestContract:
     def test_preparing_may_be_repeated(self, registry: Registry) -> None:
         registry.prepare()
         registry.prepare()
+        assert registry.version_at("flights", "champion") is None
 
     def test_nothing_is_at_an_alias_of_an_unknown_model(self, registry: Registry) -> None:
         assert registry.version_at("flights", "champion") is None
@@ -64,6 +65,7 @@ class TestContract:
         registry.unpoint("flights", "champion")
         register(registry, report, folder)
         registry.unpoint("flights", "champion")
+        assert registry.version_at("flights", "champion") is None
 
     @pytest.mark.parametrize("alias", ["latest", "v3", "LATEST", "a b", "", "a/b"])
     def test_aliases_that_mlflow_keeps_for_itself_are_refused(
