@@ -6,7 +6,7 @@ finished or undone, what a person moved is adopted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from retrainer.domain.ledger import Act, LedgerRow, Reign, open_intents, reign
@@ -84,21 +84,8 @@ class Promotions:
         self._settle(intent, Act.VERIFIED if found == intent.version else Act.UNDONE)
 
     def _settle(self, intent: LedgerRow, act: Act) -> None:
-        self.state.append_ledger(
-            self.lease,
-            LedgerRow(
-                model=intent.model,
-                alias=intent.alias,
-                act=act,
-                version=intent.version,
-                previous=intent.previous,
-                reason=intent.reason,
-                effective_from=intent.effective_from,
-                written_at=self.clock.now(),
-                job_id=intent.job_id,
-                of=intent.number,
-            ),
-        )
+        row = replace(intent, act=act, written_at=self.clock.now(), of=intent.number, number=0)
+        self.state.append_ledger(self.lease, row)
         event = "model.promoted" if act is Act.VERIFIED else "alias.repaired"
         self.log.info(
             event,

@@ -9,17 +9,7 @@ import pytest
 
 from retrainer.config.load import load
 from retrainer.config.unbuilt import Unbuilt
-
-BASE = """\
-kafka: {bootstrap_servers: "localhost:9092"}
-defaults:
-  task: classification
-  predictions: {topic: predictions}
-  labels: {topic: labels}
-  training: {estimator: sklearn.linear_model.LogisticRegression}
-models:
-  flights:
-"""
+from tests.config.base import BASE
 
 Asked = Callable[[str], tuple[Unbuilt, ...]]
 
