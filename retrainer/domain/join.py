@@ -8,7 +8,7 @@ index emits the difference between the standing before and after each event.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Literal, NamedTuple
@@ -148,10 +148,6 @@ class JoinIndex:
 
     def __len__(self) -> int:
         return len(self._entries)
-
-    def items(self) -> Iterator[tuple[str, Entry]]:
-        """Every remembered id with what is known about it."""
-        yield from self._entries.items()
 
     def add_prediction(self, prediction: Prediction) -> None:
         """Take in a prediction; beyond the horizon it is counted as late and never applied."""
