@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, PlainSerializer, PlainValidator, PrivateAttr, WithJsonSchema, model_validator
 
 from retrainer.config.fields import LabelFields, Path, PredictionFields
 from retrainer.config.metrics import DEFAULT_METRIC, Task
 from retrainer.config.notation import ClassName, Duration, MetricName, Name, RegisteredName, RetrainWhen, Span, Topic
-from retrainer.config.section import NOT_EMPTY, Section
+from retrainer.config.section import NOT_EMPTY, Misfit, Section
 from retrainer.config.training import GuardSettings, JudgeSettings, PromotionSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
+from retrainer.domain.slices import SlicePolicy
 
 
-class Slice(NamedTuple):
-    """A part of the traffic that is measured on its own: each value of a field, or where a condition holds."""
-
-    name: str
-    field: str | None = None
-    when: str | None = None
-
-
-_WHEN_NODES: Final = (
-    ast.BoolOp, ast.boolop, ast.UnaryOp, ast.Not, ast.USub, ast.Compare, ast.cmpop,
-    ast.Name, ast.Constant, ast.List, ast.Tuple, ast.Set, ast.expr_context,
-)  # fmt: skip
-"""Comparisons, `and`, `or`, `not`, `in`, literals and feature names; nothing is called."""
-
-
-def _parse_slice(value: object) -> Slice:
+def _parse_slice(value: object) -> SlicePolicy:
     match value:
-        case Slice():
+        case SlicePolicy():
             return value
         case str() if value:
-            return Slice(value, field=value)
+            return SlicePolicy(name=value)
         case {"name": str(name), "when": str(when), **rest} if name and not rest:
-            return Slice(name, when=_checked_when(when))
+            return _conditional(name, when)
         case _:
             raise ValueError("expected a feature's name or {name: NAME, when: CONDITION}")
 
 
-def _checked_when(text: str) -> str:
+def _conditional(name: str, when: str) -> SlicePolicy:
+    SlicePolicy(name=name)  # so that what is wrong with the name is told of the slice, and the rest of the condition
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        tree = None
-    if tree is None or not all(isinstance(node, _WHEN_NODES) for node in ast.walk(tree)):
-        raise ValueError("expected a condition such as distance > 1500 and carrier in ('AA', 'UA')")
-    return text.strip()
+        return SlicePolicy(name=name, when=when.strip())
+    except ValueError as error:
+        raise Misfit("when", str(error)) from None
 
 
-def _format_slice(part: Slice) -> Any:
-    return part.field or {"name": part.name, "when": part.when}
+def _format_slice(part: SlicePolicy) -> Any:
+    return part.name if part.when is None else {"name": part.name, "when": part.when}
 
 
 _SLICE_SCHEMA: Final = {
@@ -65,7 +48,7 @@ _SLICE_SCHEMA: Final = {
     "additionalProperties": False,
 }
 SliceSetting = Annotated[
-    Slice,
+    SlicePolicy,
     PlainValidator(_parse_slice),
     PlainSerializer(_format_slice),
     WithJsonSchema({"anyOf": [{"type": "string"}, _SLICE_SCHEMA]}),
@@ -87,7 +70,9 @@ class AbsentSettings(Section):
     """What it means when no label comes."""
 
     after: Span
+    """How long after the prediction, by event time; at most labels.max_delay."""
     value: ClassName
+    """The label that is implied then; a real one that comes later corrects it."""
 
 
 class LabelSettings(Section):
@@ -104,6 +89,7 @@ class LabelSettings(Section):
     corrections: Literal["last", "first"] = "last"
     """Which label of the same id counts, by event time."""
     absent: AbsentSettings | None = None
+    """What it means when no label comes; null: nothing."""
     mature_after: Duration | None = None
     """When an outcome counts as final; null: the 95th percentile of the delays seen."""
     expect_every: Span | None = None
@@ -127,6 +113,7 @@ class ModelSettings(Section):
     metrics: Annotated[tuple[MetricName, ...], NOT_EMPTY] = ()
     """The first is the one that judges; default: accuracy, or mae for a regression."""
     slices: tuple[SliceSetting, ...] = ()
+    """What is measured beside the whole: each value of a feature, or where a condition holds."""
     triggers: Mapping[Name, TriggerSettings] = Field(default_factory=dict)
     retrain_when: RetrainWhen | None = None
     """and, or, not over trigger names; null: any of them."""

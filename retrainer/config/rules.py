@@ -25,6 +25,7 @@ from retrainer.config.suggest import did_you_mean
 from retrainer.config.training import JudgeSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
 from retrainer.domain.conditions import Condition
+from retrainer.domain.slices import SlicePolicy
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,25 @@ def _scores_mapped(metrics: tuple[str, ...], predictions: PredictionSettings) ->
             yield Clash(("metrics", index), message)
 
 
+def _slices_differ(slices: tuple[SlicePolicy, ...]) -> Iterator[Clash]:
+    names = [part.name for part in slices]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield Clash(
+                ("slices", index), f'expected another name than that of slices.{names.index(name)}, got "{name}"'
+            )
+
+
+def _slices_look_at_features(slices: tuple[SlicePolicy, ...], predictions: PredictionSettings) -> Iterator[Clash]:
+    known = predictions.fields.features
+    if not isinstance(known, tuple):
+        return  # they are known only once the records are read
+    for index, part in enumerate(slices):
+        for name in sorted(part.features.difference(known)):
+            message = f'expected features of predictions.fields.features, got "{name}"{did_you_mean(name, known)}'
+            yield Clash(("slices", index), message)
+
+
 def _lines_face_the_bad_side(triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
     for name, trigger in triggers.items():
         threshold = trigger.threshold
@@ -182,6 +202,8 @@ MODEL_RULES: Final[tuple[Rule, ...]] = (
     _trigger_metrics_known,
     _floor_metrics_known,
     _scores_mapped,
+    _slices_differ,
+    _slices_look_at_features,
     _lines_face_the_bad_side,
     _triggers_exist,
     _holdout_reaches_min_rows,

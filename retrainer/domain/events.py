@@ -47,22 +47,27 @@ class Side(StrEnum):
 
 
 class Prediction(NamedTuple):
-    """A model's answer for one id. `version` is empty where the producer does not say who answered."""
+    """A model's answer for one id.
+
+    `version` is empty where the producer does not say who answered. `slices` are the parts of the traffic that the
+    prediction belongs to, each once, beside the whole: texts such as `carrier=AA` or `long_haul`.
+    """
 
     id: str
     time: Micros
     origin: Origin
     value: str
     version: str = ""
+    slices: tuple[str, ...] = ()
 
 
 class Label(NamedTuple):
-    """The truth for one id."""
+    """The truth for one id; without a value it is a retraction, which takes back what stood."""
 
     id: str
     time: Micros
     origin: Origin
-    value: str
+    value: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,9 @@ MINUTE: Final[Micros] = SLOT_WIDTH
 NOON: Final[Micros] = 1_366_027_200 * SECOND
 """2013-04-15T12:00:00Z."""
 
+TOMBSTONE: Final = "a tombstone"
+"""In place of a document: the record has no value."""
+
 _offsets = itertools.count()
 
 
@@ -31,12 +34,23 @@ def origin(topic: str = "t", partition: int = 0) -> Origin:
     return Origin(topic, partition, next(_offsets))
 
 
-def prediction(key: str, time: Micros, value: str = "x", version: str = "1", at: Origin | None = None) -> Prediction:
-    return Prediction(key, time, at or origin("predictions"), value, version)
+def prediction(
+    key: str,
+    time: Micros,
+    value: str = "x",
+    version: str = "1",
+    at: Origin | None = None,
+    slices: tuple[str, ...] = (),
+) -> Prediction:
+    return Prediction(key, time, at or origin("predictions"), value, version, slices)
 
 
-def label(key: str, time: Micros, value: str = "x", at: Origin | None = None) -> Label:
+def label(key: str, time: Micros, value: str | None = "x", at: Origin | None = None) -> Label:
     return Label(key, time, at or origin("labels"), value)
+
+
+def retraction(key: str, time: Micros, at: Origin | None = None) -> Label:
+    return label(key, time, None, at)
 
 
 def envelope(
@@ -48,9 +62,11 @@ def envelope(
     key: bytes | None = None,
     headers: Sequence[tuple[str, bytes]] = (),
 ) -> Envelope:
-    """A decoded record; `time` is its own, in the log."""
-    record = Record(Partition(topic, partition), next(_offsets), time // 1000, key, b"...", headers)
-    return Envelope(record=record, document=document)
+    """A decoded record, or a tombstone; `time` is its own, in the log."""
+    is_tombstone = document is TOMBSTONE
+    value = None if is_tombstone else b"..."
+    record = Record(Partition(topic, partition), next(_offsets), time // 1000, key, value, headers)
+    return Envelope(record=record, document=None if is_tombstone else document)
 
 
 def restored(value: T) -> T:

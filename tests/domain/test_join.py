@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrainer.domain.events import Label, Prediction, Side
-from retrainer.domain.ingest import imbalance
+from retrainer.domain.events import Prediction, Side
 from retrainer.domain.join import (
+    Absent,
     Entry,
-    JoinIndex,
     JoinPolicy,
     Status,
     known_at,
-    outcome_label,
+    outcome_of,
     with_label,
     with_prediction,
 )
@@ -26,68 +25,28 @@ from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Micros, Slot, slot_of
 from tests.domain.making import MINUTE, label, origin, prediction, thorough
 from tests.domain.oracle import Expected, expected, nonzero, unslotted
+from tests.domain.reader import HOUR, THE_END, Event, Reader, cell
+from tests.domain.reference import ReferenceIndex
 
-Event = Prediction | Label
 TICK: Micros = 20 * SECOND
 """Three to a slot, so that slots hold several events and times often tie."""
-THE_END: Slot = 10**6
 relentless = settings(thorough, max_examples=200)
 
 
-class Reader:
-    """Feeds an index and keeps the running totals, as the worker and the manifest do together."""
-
-    def __init__(self, policy: JoinPolicy) -> None:
-        self.index = JoinIndex(policy)
-        self.counts: Counter[Status] = Counter()
-        self.tallies: Counter[TallyKey] = Counter()
-        self._stored_until: Slot | None = None
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, Prediction):
-            self.counts[Side.PREDICTIONS, "consumed"] += 1
-            self.index.add_prediction(event)
-        else:
-            self.counts[Side.LABELS, "consumed"] += 1
-            self.index.add_label(event)
-
-    def drain(self) -> None:
-        """Store what has changed; a slot that was closed when last stored must not be among it."""
-        change = self.index.drain()
-        assert all(self._stored_until is None or cell.slot >= self._stored_until for cell in change.cells)
-        assert all(change.cells.values())
-        self._stored_until = self.index.first_open
-        self.counts.update(change.statuses)
-        self.tallies.update(change.cells)
-        assert imbalance(self.counts) == {}
-        assert all(n >= 0 for n in self.counts.values())
-
-    def close(self, first_open: Slot) -> None:
-        self.index.close_before(first_open)
-        self.drain()
-
-    @property
-    def found(self) -> tuple[Counter[Status], Counter[TallyKey]]:
-        self.drain()
-        return nonzero(self.counts), nonzero(self.tallies)
-
-
-def outcome_of(events: Expected) -> tuple[Counter[Status], Counter[TallyKey]]:
+def told_by(events: Expected) -> tuple[Counter[Status], Counter[TallyKey]]:
     return events.counts, events.tallies
 
 
-def cell(slot: Slot, truth: str, answer: str = "x", version: str = "1") -> TallyKey:
-    return TallyKey(version, WHOLE, slot, truth, answer)
-
-
-policies = st.builds(
-    lambda delay, lateness, corrections: JoinPolicy(
-        max_delay=delay * TICK, lateness=lateness * TICK, corrections=corrections
-    ),
-    st.integers(0, 20),
-    st.integers(0, 6),
-    st.sampled_from(["last", "first"]),
-)
+@st.composite
+def policies(draw: st.DrawFn) -> JoinPolicy:
+    delay = draw(st.integers(0, 20))
+    implied = st.builds(Absent, after=st.integers(0, delay).map(lambda n: n * TICK), value=st.sampled_from("xz"))
+    return JoinPolicy(
+        max_delay=delay * TICK,
+        lateness=draw(st.integers(0, 6)) * TICK,
+        corrections=draw(st.sampled_from(["last", "first"])),
+        absent=draw(st.none() | implied),
+    )
 
 
 @st.composite
@@ -100,31 +59,34 @@ def histories(draw: st.DrawFn, policy: JoinPolicy, earliest: int = 0) -> list[Ev
         for n in range(draw(st.integers(0, 3))):
             at = start + (draw(st.integers(0, horizon)) if n else 0)
             value, version = draw(st.sampled_from("xy")), draw(st.sampled_from(["", "1", "2"]))
-            events.append(prediction(key, at * TICK, value, version, origin("p", draw(st.integers(0, 1)))))
+            slices = draw(st.sampled_from([(), ("a=1",), ("a=2", "b")]))
+            events.append(prediction(key, at * TICK, value, version, origin("p", draw(st.integers(0, 1))), slices))
         for _ in range(draw(st.integers(0, 4))):
             at = start + draw(st.integers(-horizon - earliest, horizon))
-            events.append(label(key, at * TICK, draw(st.sampled_from("xy")), origin("l", draw(st.integers(0, 1)))))
+            truth = draw(st.sampled_from(["x", "y", None]))
+            events.append(label(key, at * TICK, truth, origin("l", draw(st.integers(0, 1)))))
     return draw(st.permutations(events))
 
 
 class TestAnyOrder:
-    """The result is a function of the set of events."""
+    """The result is a function of the set of events, and of how far the slots are closed."""
 
     @relentless
     @given(st.data())
     def test_at_any_moment_it_is_what_the_events_so_far_come_to(self, data: st.DataObject) -> None:
-        policy = data.draw(policies)
+        policy = data.draw(policies())
         events = data.draw(histories(policy, earliest=10))
         reader = Reader(policy)
         for n, event in enumerate(events, start=1):
             reader.take(event)
-            assert reader.found == outcome_of(expected(policy, events[:n]))
+            assert reader.found == told_by(expected(policy, events[:n]))
 
     @relentless
     @given(st.data())
     def test_wherever_slots_are_closed_that_no_event_comes_for(self, data: st.DataObject) -> None:
-        policy = data.draw(policies)
+        policy = data.draw(policies())
         events = data.draw(histories(policy, earliest=10))
+        silence = policy.absent.after if policy.absent else 0
         reader = Reader(policy)
         for n, event in enumerate(events):
             back = data.draw(st.integers(-1, 3))
@@ -132,25 +94,46 @@ class TestAnyOrder:
                 reader.close(min(slot_of(one.time) for one in events[n:]) - back)
             reader.take(event)
         assert reader.index.moved_to_open == 0
+        if events:
+            reader.close(slot_of(max(one.time for one in events) + silence) + 1)
         reader.close(THE_END)
-        assert reader.found == outcome_of(expected(policy, events, forgotten=True))
+        assert reader.found == told_by(expected(policy, events, forgotten=True))
         assert len(reader.index) == 0
+
+    @relentless
+    @given(st.data())
+    def test_at_any_close_before_the_horizon_too(self, data: st.DataObject) -> None:
+        policy = data.draw(policies())
+        events = data.draw(histories(policy))
+        reader = Reader(policy)
+        for n, event in enumerate(events):
+            first_open = min(_last_slot(policy, one, events) for one in events) - data.draw(st.integers(0, 9))
+            if first_open <= min(slot_of(one.time) for one in events[n:]):
+                reader.close(first_open)
+            reader.take(event)
+            ideal = expected(policy, events[: n + 1], first_open=reader.index.first_open)
+            assert reader.found == told_by(ideal)
 
     @relentless
     @given(st.data())
     def test_what_comes_for_a_closed_slot_within_the_horizon_enters_the_oldest_open_one(
         self, data: st.DataObject
     ) -> None:
-        policy = data.draw(policies)
+        policy = data.draw(policies())
         events = data.draw(histories(policy))
         reader, model = Reader(policy), _Slots()
         for n, event in enumerate(events):
             if data.draw(st.booleans()):
+                before = reader.index.first_open
                 reader.close(min(_last_slot(policy, one, events) for one in events[n:]) - data.draw(st.integers(0, 9)))
+                model.become(expected(policy, events[:n], first_open=reader.index.first_open).tallies, before)
             reader.take(event)
-            model.become(expected(policy, events[: n + 1]).tallies, reader.index.first_open)
+            first_open = reader.index.first_open
+            model.become(expected(policy, events[: n + 1], first_open=first_open).tallies, first_open)
+        first_open = reader.index.first_open
         reader.close(THE_END)
         truth = expected(policy, events, forgotten=True)
+        model.become(truth.tallies, first_open)
         assert reader.found == (truth.counts, nonzero(model.tallies))
         assert unslotted(reader.tallies) == unslotted(truth.tallies)
         assert reader.index.moved_to_open == model.moved
@@ -158,8 +141,9 @@ class TestAnyOrder:
     @relentless
     @given(st.data())
     def test_the_outcome_that_training_reads_is_the_one_that_was_tallied(self, data: st.DataObject) -> None:
-        policy = data.draw(policies)
+        policy = data.draw(policies())
         events = data.draw(histories(policy, earliest=10))
+        first_open = data.draw(st.none() | st.integers(-12, 25))
         entries: dict[str, Entry] = {}
         for event in events:
             entry = entries.get(event.id, Entry())
@@ -167,14 +151,12 @@ class TestAnyOrder:
                 with_prediction(entry, event) if isinstance(event, Prediction) else with_label(entry, event)
             )
         outcomes = {
-            key: (entry.prediction, found)
+            key: (entry.prediction, found.known_at, found.value)
             for key, entry in entries.items()
-            if (found := outcome_label(policy, entry)) is not None
+            if (found := outcome_of(policy, entry, first_open)) is not None
         }
-        wanted = expected(policy, events).outcomes
-        assert {key: (one, two.value) for key, (one, two) in outcomes.items()} == {
-            key: (one, two.value) for key, (one, two) in wanted.items()
-        }
+        wanted = expected(policy, events, first_open=first_open).outcomes
+        assert outcomes == {key: (one, known_at(one, two), two.value) for key, (one, two) in wanted.items()}
 
 
 class _Slots:
@@ -190,7 +172,7 @@ class _Slots:
             change = truth[key] - self._truth[key]
             if first_open is not None and key.slot < first_open:
                 self.tallies[key._replace(slot=first_open)] += change
-                self.moved += max(0, change)
+                self.moved += max(0, change) if key.slice == WHOLE else 0
             else:
                 self.tallies[key] += change
         self._truth = truth
@@ -200,9 +182,6 @@ def _last_slot(policy: JoinPolicy, event: Event, events: Sequence[Event]) -> Slo
     """The slot after which the event would be too late to count."""
     same = [one.time for one in events if one.id == event.id and isinstance(one, Prediction)]
     return slot_of(min(same) + policy.horizon if same else event.time + 2 * policy.horizon)
-
-
-HOUR = JoinPolicy(max_delay=60 * MINUTE, lateness=MINUTE)
 
 
 class TestWhichEventsMeet:
@@ -289,7 +268,7 @@ class TestClosedSlots:
         assert reader.index.moved_to_open == 1
 
     def test_they_stay_closed(self) -> None:
-        index = JoinIndex(HOUR)
+        index = ReferenceIndex(HOUR)
         index.close_before(7)
         index.close_before(3)
         assert index.first_open == 7
@@ -384,13 +363,13 @@ class TestForgetting:
         assert counts[Side.LABELS, "orphaned"] == 1
 
     def test_an_index_that_goes_on_from_stored_progress_knows_what_is_closed(self) -> None:
-        index = JoinIndex(HOUR, first_open=62)
+        index = ReferenceIndex(HOUR, first_open=62)
         index.add_prediction(prediction("a", 0))
         assert index.drain().statuses == {(Side.PREDICTIONS, "late"): 1}
 
 
 def test_what_is_drained_is_drained_once() -> None:
-    index = JoinIndex(HOUR)
+    index = ReferenceIndex(HOUR)
     index.add_prediction(prediction("a", 0))
     assert nonzero(index.drain().statuses) == {(Side.PREDICTIONS, "pending"): 1}
     assert nonzero(index.drain().statuses) == {}

@@ -23,10 +23,11 @@ from retrainer.domain.mapping import (
     label_of,
     matches,
     prediction_of,
+    tells_time,
     topics,
 )
 from retrainer.domain.values import SECOND, iso, to_micros
-from tests.domain.making import NOON, envelope, nested, thorough
+from tests.domain.making import NOON, TOMBSTONE, envelope, nested, thorough
 
 
 def at(*paths: str) -> Field:
@@ -51,7 +52,7 @@ def reason(how: EventMapping, found: Envelope) -> str:
 
 class TestEvents:
     def test_a_prediction_says_when_what_and_from_where(self) -> None:
-        record = Record(Partition("events", 3), 42, NOON // 1000, None, None)
+        record = Record(Partition("events", 3), 42, NOON // 1000, None, b"...")
         found = prediction_of(
             mapping(version=at("model.version")),
             Envelope(record=record, document={**RECORD, "model": {"version": 2}}),
@@ -59,7 +60,7 @@ class TestEvents:
         assert found == Prediction("7", NOON, Origin("events", 3, 42), "late", "2")
 
     def test_a_label_has_no_version(self) -> None:
-        record = Record(Partition("events", 3), 42, NOON // 1000, None, None)
+        record = Record(Partition("events", 3), 42, NOON // 1000, None, b"...")
         found = label_of(mapping(version=at("value")), Envelope(record=record, document=RECORD))
         assert found == Label("7", NOON, Origin("events", 3, 42), "late")
 
@@ -284,8 +285,13 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc") | st.text(), inner, max_size=4),
     max_leaves=8,
 )
-documents = json | st.fixed_dictionaries({}, optional=dict.fromkeys("abc", json))
-paths = st.sampled_from(["a", "b", "a.b", "c.a", "$key", "$headers.h", "$timestamp", "$value.b", "$value"])
+rows = st.fixed_dictionaries({}, optional=dict.fromkeys("abc", json))
+deletes = st.fixed_dictionaries(
+    {"op": st.just("d"), "before": rows}, optional={"after": st.none() | rows, "ts_ms": json, "source": rows, "a": json}
+)
+documents = json | rows | deletes | st.fixed_dictionaries({"payload": deletes})
+plain_paths = ["a", "b", "a.b", "c.a", "$key", "$headers.h", "$timestamp", "$value.b", "$value"]
+paths = st.sampled_from([*plain_paths, "after.a", "after.b", "$value.after.a", "payload.after.a", "payload.after.b"])
 fields = st.builds(
     Field, paths=st.lists(paths, min_size=1, max_size=2).map(tuple), unit=st.sampled_from([None, "s", "ms", "us", "ns"])
 )
@@ -302,17 +308,20 @@ mappings = st.builds(
 
 
 @thorough
-@given(mappings, documents, st.none() | st.binary(max_size=9), st.binary(max_size=9))
+@given(mappings, documents | st.just(TOMBSTONE), st.none() | st.binary(max_size=9), st.binary(max_size=9))
 def test_anything_is_an_event_or_unusable_and_never_a_crash(
     how: EventMapping, document: object, key: bytes | None, header: bytes
 ) -> None:
     found = envelope(document, key=key, headers=[("h", header)])
+    assert tells_time(how, found) in {True, False}
     assert matches(how, found) in {True, False}
     assert all(not isinstance(value, dict | list) for value in features_of(how, found).values())
-    for read, named in ((prediction_of, {"id", "time", "prediction", "version"}), (label_of, {"id", "time", "label"})):
+    gone = {"a tombstone", "a delete"}
+    sides = ((prediction_of, {"id", "time", "prediction", "version"}), (label_of, {"id", "time", "label"}))
+    for read, named in sides:
         event = usable(read, how, found)
         if isinstance(event, str):
-            assert event.split(":")[0] in named
+            assert event.split(":")[0] in named | gone
         else:
             assert event.time <= NOON + MAX_FUTURE
             assert to_micros(iso(event.time)) == event.time
