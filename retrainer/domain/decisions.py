@@ -87,6 +87,8 @@ class Situation:
     """Outcomes that training could use under the policy for rows."""
     jobs: tuple[PastJob, ...] = ()
     paused: bool = False
+    catching_up: bool = False
+    """Whether what is known is far behind the end of the topics."""
     request: str | None = None
     """The id of a person's request to retrain."""
     request_reason: str = ""
@@ -183,7 +185,10 @@ def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     """The first guard that objects. A person's request passes all but single flight, the rows and observing."""
     guards: list[_Guard] = [_single_flight, _enough_rows, _observing]
     if situation.request is None:
-        guards = [_paused, _single_flight, _once_per_slot, _min_labels, _enough_rows, _cooldown, _per_day, _observing]
+        guards = [
+            _paused, _catching_up, _single_flight, _once_per_slot, _min_labels, _enough_rows, _cooldown, _per_day,
+            _observing,
+        ]  # fmt: skip
     return next((hold for guard in guards if (hold := guard(policy, situation))), None)
 
 
@@ -200,6 +205,13 @@ def _once_per_slot(_: DecisionPolicy, situation: Situation) -> Hold | None:
 
 def _paused(_: DecisionPolicy, situation: Situation) -> Hold | None:
     return Hold(reason="paused", message="deciding is paused for this model") if situation.paused else None
+
+
+def _catching_up(_: DecisionPolicy, situation: Situation) -> Hold | None:
+    """What fires in the middle of a backlog may be over by its end, and newer rows are waiting to be learned from."""
+    if not situation.catching_up:
+        return None
+    return Hold(reason="catching_up", message="reading is far behind the end of the topics; decides once it is there")
 
 
 def _observing(policy: DecisionPolicy, _: Situation) -> Hold | None:

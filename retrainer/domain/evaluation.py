@@ -71,6 +71,8 @@ class Memory:
     fired_at: Mapping[str, Micros] = field(default_factory=dict)
     paused: str | None = None
     """Why a person paused deciding; None while it goes on."""
+    catching_up: bool = False
+    """Whether the worker was far behind the end of its topics."""
     last_decision: str = ""
     format: int = FORMAT
 

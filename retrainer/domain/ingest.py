@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from retrainer.domain.events import Partition, Side
-from retrainer.domain.join import JoinIndex, JoinPolicy, Status
-from retrainer.domain.mapping import Envelope, EventMapping, Unusable, label_of, matches, prediction_of
+from retrainer.domain.batches import Columns, RecordBatch
+from retrainer.domain.columns import ColumnMapping
+from retrainer.domain.events import Label, Partition, Prediction, Side
+from retrainer.domain.index import Dump, Events, JoinTable
+from retrainer.domain.join import JoinPolicy, Status
+from retrainer.domain.mapping import Envelope, EventMapping, Unusable, label_of, matches, prediction_of, tells_time
 from retrainer.domain.tallies import Tallies
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.watermark import EventClock
@@ -49,30 +52,65 @@ class ModelDelta:
     progress: Progress
     tallies: Tallies
     counts: Mapping[Status, int]
+    newest: Micros | None = None
+    """The newest time of an event among them; a retraction may be newer than what the watermark knows of."""
     moved_to_open: int = 0
     """Outcomes that came for a closed slot and were counted in the oldest open one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remembered:
+    """One model's memory at a commit: what a snapshot holds of it. `newest` is the newest event time by partition."""
+
+    progress: Progress
+    newest: Mapping[Partition, Micros]
+    table: Dump
+
+
+EnvelopeOf = Callable[[int], Envelope]
+"""The decoded record of a row; raises `Unusable`."""
 
 
 class ModelIngest:
     """Takes records in, one model's view of them."""
 
-    def __init__(self, policy: IngestPolicy, partitions: Collection[Partition], progress: Progress) -> None:
+    def __init__(
+        self,
+        policy: IngestPolicy,
+        partitions: Collection[Partition],
+        progress: Progress,
+        remembered: Remembered | None = None,
+    ) -> None:
+        """Begin with nothing but `progress`, or with all that is `remembered`."""
         self.policy = policy
-        self.index = JoinIndex(policy.join, progress.first_open)
+        self.progress = remembered.progress if remembered else progress
         self.clock = EventClock(partitions, policy.join.lateness)
-        self.progress = progress
+        self.table = JoinTable(policy.join, self.progress.first_open)
+        if remembered:
+            self.table.restore(remembered.table)
+            for partition, time in remembered.newest.items():
+                self.clock.saw(partition, time)
         self._counts: Counter[Status] = Counter()
+        self._newest: Micros | None = None
         self._sides = {topic: policy.sides_of(topic) for topic in policy.topics}
+        self._mappings = {
+            Side.PREDICTIONS: ColumnMapping(policy.predictions, self.table.values, self.table.groups, Side.PREDICTIONS),
+            Side.LABELS: ColumnMapping(policy.labels, self.table.values, self.table.groups, Side.LABELS),
+        }
 
-    def take(self, envelope: Envelope) -> str | None:
-        """Take one record in; the reason if it has to be quarantined."""
-        reasons = [self._take_side(side, envelope) for side in self._sides.get(envelope.record.partition.topic, ())]
-        return "; ".join(reason for reason in reasons if reason) or None
+    def paths(self, topic: str) -> frozenset[str]:
+        """The paths into the documents of a topic whose columns `take` needs."""
+        return frozenset(path for side in self._sides.get(topic, ()) for path in self._mappings[side].paths)
 
-    def refuse(self, topic: str) -> None:
-        """Count a record of the topic that could not even be decoded."""
-        for side in self._sides.get(topic, ()):
-            self._count(side, "quarantined")
+    def take(
+        self, batch: RecordBatch, columns: Columns, unread: Collection[int], envelope: EnvelopeOf
+    ) -> Mapping[int, str]:
+        """Take records in; row to reason of those that have to be quarantined. `unread` rows have no columns."""
+        reasons: dict[int, str] = {}
+        for side in self._sides.get(batch.partition.topic, ()):
+            for row, reason in self._take_side(side, batch, columns, unread, envelope).items():
+                reasons[row] = f"{reasons[row]}; {reason}" if reasons.get(row, reason) != reason else reason
+        return reasons
 
     def advance(self, at_end: Collection[Partition]) -> None:
         """Move the watermark as far as what was read allows, closing slots; it never goes back."""
@@ -83,50 +121,78 @@ class ModelIngest:
         held = self.progress.watermark
         if watermark is None or (held is not None and watermark <= held):
             return
-        self.index.close_before(slot_of(watermark))
-        self.progress = Progress(watermark=watermark, first_open=self.index.first_open)
+        self.table.close_before(slot_of(watermark))
+        self.progress = Progress(watermark=watermark, first_open=self.table.first_open)
 
     def drain(self) -> ModelDelta:
         """What has changed since the last call."""
-        statuses, cells = self.index.drain()
+        statuses, cells = self.table.drain()
         counts, self._counts = self._counts, Counter()
-        moved, self.index.moved_to_open = self.index.moved_to_open, 0
+        moved, self.table.moved_to_open = self.table.moved_to_open, 0
+        newest, self._newest = self._newest, None
         counts.update(statuses)
         return ModelDelta(
             model=self.policy.model,
             progress=self.progress,
             tallies=cells,
             counts={status: n for status, n in counts.items() if n},
+            newest=newest,
             moved_to_open=moved,
         )
 
-    def _take_side(self, side: Side, envelope: Envelope) -> str | None:
-        mapping = self.policy.predictions if side is Side.PREDICTIONS else self.policy.labels
-        if not matches(mapping, envelope):
-            self._count(side, "filtered")
-            return None
-        try:
-            self._join(side, mapping, envelope)
-        except Unusable as unusable:
-            self._count(side, "quarantined")
-            return str(unusable)
-        self._counts[side, "consumed"] += 1
-        return None
+    def remember(self) -> Remembered:
+        """All that `ModelIngest` would need to go on from here; only what was drained is complete."""
+        return Remembered(progress=self.progress, newest=self.clock.seen, table=self.table.dump())
 
-    def _join(self, side: Side, mapping: EventMapping, envelope: Envelope) -> None:
+    def _take_side(
+        self, side: Side, batch: RecordBatch, columns: Columns, unread: Collection[int], envelope: EnvelopeOf
+    ) -> Mapping[int, str]:
+        mapped = self._mappings[side].events(batch, columns, unread)
+        self._counts[side, "consumed"] += len(batch.offsets)
+        self._counts[side, "filtered"] += mapped.filtered
+        if len(mapped.events.time):
+            self.clock.saw(batch.partition, int(mapped.events.time.max()))
+            self._join(side, mapped.events)
+        singles: list[Prediction | Label] = []
+        reasons: dict[int, str] = {}
+        for row in mapped.odd:
+            try:
+                singles += self._single(side, envelope(row))
+            except Unusable as unusable:
+                self._counts[side, "quarantined"] += 1
+                reasons[row] = str(unusable)
+        if singles:
+            self._join(side, self._mappings[side].single(singles))
+        return reasons
+
+    def _single(self, side: Side, envelope: Envelope) -> Sequence[Prediction | Label]:
+        """The event in a record that is not like most; none if it does not belong to the model."""
+        mapping = self.policy.predictions if side is Side.PREDICTIONS else self.policy.labels
+        if not self._concerns(side, envelope) or not matches(mapping, envelope):
+            self._counts[side, "filtered"] += 1
+            return ()
         partition = envelope.record.partition
         if side is Side.PREDICTIONS:
             prediction = prediction_of(mapping, envelope)
             self.clock.saw(partition, prediction.time)
-            self.index.add_prediction(prediction)
-        else:
-            label = label_of(mapping, envelope)
+            return (prediction,)
+        label = label_of(mapping, envelope)
+        if label.value is not None or tells_time(mapping, envelope):
             self.clock.saw(partition, label.time)
-            self.index.add_label(label)
+        return (label,)
 
-    def _count(self, side: Side, status: str) -> None:
-        self._counts[side, "consumed"] += 1
-        self._counts[side, status] += 1
+    def _concerns(self, side: Side, envelope: Envelope) -> bool:
+        """On a topic of both kinds a tombstone can only be meant for a label."""
+        shared = len(self._sides[envelope.record.partition.topic]) > 1
+        return not (shared and side is Side.PREDICTIONS and envelope.is_tombstone)
+
+    def _join(self, side: Side, events: Events) -> None:
+        newest = int(events.time.max())
+        self._newest = newest if self._newest is None else max(self._newest, newest)
+        if side is Side.PREDICTIONS:
+            self.table.add_predictions(events)
+        else:
+            self.table.add_labels(events)
 
 
 def imbalance(counts: Mapping[Status, int]) -> dict[Side, int]:

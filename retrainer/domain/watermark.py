@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from retrainer.domain.events import Partition
 from retrainer.domain.values import Micros
@@ -19,6 +19,11 @@ class EventClock:
     def newest(self) -> Micros | None:
         """The newest event time of all."""
         return max((time for time in self._newest.values() if time is not None), default=None)
+
+    @property
+    def seen(self) -> Mapping[Partition, Micros]:
+        """The newest event time of each partition that had any."""
+        return {partition: time for partition, time in self._newest.items() if time is not None}
 
     def saw(self, partition: Partition, time: Micros) -> None:
         """An event of this time was read."""

@@ -188,6 +188,12 @@ class TestGuards:
     def test_paused(self) -> None:
         assert held(decided(paused=True))[0] == "paused"
 
+    def test_catching_up(self) -> None:
+        assert held(decided(catching_up=True)) == ("catching_up", {})
+        assert held(decided(catching_up=True, paused=True))[0] == "paused"
+        # What else would hold changes all the time within a backlog, and is not the point.
+        assert held(decided(catching_up=True, labels=0, rows=0, jobs=(job(ago=HOUR),)))[0] == "catching_up"
+
     def test_observing(self) -> None:
         assert held(decided(how=replace(POLICY, observe=True)))[0] == "observing"
 
@@ -196,6 +202,7 @@ class TestGuards:
         assert decided(first).outcome is Outcome.RETRAIN
         assert held(decided(first, rows=399))[0] == "rows"
         assert held(decided(first, paused=True))[0] == "paused"
+        assert held(decided(first, catching_up=True))[0] == "catching_up"
         assert held(decided(first, jobs=(job(ago=HOUR),)))[0] == "cooldown"
 
     def test_a_hold_names_the_triggers_that_asked(self) -> None:
@@ -207,7 +214,11 @@ class TestGuards:
 class TestRequests:
     def test_pass_what_guards_against_the_service_itself(self) -> None:
         found = decided(
-            request="r1", labels=0, paused=True, jobs=(job(ago=0, ended_ago=0), job(ago=HOUR), job(ago=2 * HOUR))
+            request="r1",
+            labels=0,
+            paused=True,
+            catching_up=True,
+            jobs=(job(ago=0, ended_ago=0), job(ago=HOUR), job(ago=2 * HOUR)),
         )
         assert found.outcome is Outcome.RETRAIN
 
@@ -276,6 +287,7 @@ class TestIdentity:
                 max_size=3,
             ).map(tuple),
             paused=st.booleans(),
+            catching_up=st.booleans(),
             request=st.none() | st.just("r1"),
         )
     )

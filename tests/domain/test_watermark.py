@@ -96,5 +96,5 @@ def test_a_models_watermark_never_goes_back_and_never_passes_what_was_seen(
         assert newest is not None
         assert before is None or watermark >= before
         assert watermark <= newest - MINUTE
-        assert first_open == model.index.first_open == slot_of(watermark)
+        assert first_open == model.table.first_open == slot_of(watermark)
         before = watermark
