@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from retrainer.domain.decisions import Decision
 from retrainer.domain.events import Partition, RecordQuarantined
@@ -18,6 +18,9 @@ from retrainer.domain.join import Status
 from retrainer.domain.ledger import LedgerRow
 from retrainer.domain.tallies import TallyKey
 from retrainer.domain.values import Micros, Slot
+
+SNAPSHOTS_KEPT: Final = 2
+"""Of a shard: the newest, and the one before it in case that the newest cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,12 @@ class StoredProgress:
 
     progress: Progress
     fingerprint: str
+    catching_up: bool = False
+    """The worker was far behind the end of the topics when it stored this."""
+    rebuilt_to: int = 0
+    """The number of the last part from which the model was computed anew, all at once, when its mapping changed."""
+    moved: int = 0
+    """Outcomes that came for a closed slot and were counted in a later one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +70,63 @@ class NewSegment:
     """The newest event time in it."""
     watermarks: Mapping[str, Micros]
     """Each model's watermark while it was read: what was late then is late in a replay too."""
+    size: int | None = None
+    """Bytes of its file; None where nobody knows, which keeps it from being merged. Inline bytes are counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPart:
+    """What one commit put into a segment. Numbers follow the order of the commits and are never given again."""
+
+    number: int
+    records: int
+    newest: Micros | None
+    """The newest time of an event in it."""
+    watermarks: Mapping[str, Micros]
+    """Each model's watermark while it was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSegment:
-    """A registered segment. `content` is None where its bytes are in the file of that `name`."""
+    """A registered segment: the records of its parts, one after the other.
+
+    Attributes:
+        number: that of its last part.
+        content: None where its bytes are in the file of that `name`.
+        skip: so many records at its beginning belong to parts that the reader has had already.
+    """
 
     number: int
     name: str
     content: bytes | None
-    watermarks: Mapping[str, Micros]
+    parts: tuple[StoredPart, ...]
+    skip: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewSnapshot:
+    """A snapshot about to be registered; its bytes are in a file of that `name`."""
+
+    name: str
+    positions: Mapping[Partition, int]
+    fingerprints: Mapping[str, str]
+    """Each model in it with the fingerprint of its mapping."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSnapshot:
+    """A registered snapshot. `segment` is the number of the newest part that it includes; 0: none."""
+
+    number: int
+    shard: str
+    name: str
+    segment: int
+    positions: Mapping[Partition, int]
+    fingerprints: Mapping[str, str]
+    size: int
+    taken_at: Micros
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +148,10 @@ class Flush:
     ends: Mapping[Partition, int] = field(default_factory=dict)
     rebuilt: Mapping[str, str] = field(default_factory=dict)
     """Rebuilt models with the fingerprint of their mapping."""
+    rebuilt_to: int = 0
+    """The number of the last part that rebuilt models were computed from."""
+    catching_up: bool = False
+    """Far behind the end of the topics; stored for every model that has a delta here."""
 
 
 class IngestState(Protocol):
@@ -113,12 +173,31 @@ class IngestState(Protocol):
 
     def model_progress(self) -> Mapping[str, StoredProgress]: ...
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        """The segments in the order of their commits; with `reaching` only those whose newest event is as new."""
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        """The segments that hold parts after a number, in order; with `reaching` only those with an event as new.
+
+        Every part that was committed before the first step is met once, even where others merge segments meanwhile.
+        """
         ...
 
     def segment_files(self) -> Collection[str]:
         """The names of every registered segment that is a file."""
+        ...
+
+    def register_snapshot(self, lease: Lease, snapshot: NewSnapshot, at: Micros) -> None:
+        """Make a snapshot the newest of the lease's shard; the shard's newest are kept.
+
+        Raises:
+            Fenced: the lease is another's now, or a position is not the stored one.
+        """
+        ...
+
+    def snapshots(self, shard: str) -> Sequence[StoredSnapshot]:
+        """The shard's snapshots, newest first."""
+        ...
+
+    def snapshot_files(self) -> Collection[str]:
+        """The names of every registered snapshot."""
         ...
 
     def commit(self, flush: Flush) -> None:
@@ -163,8 +242,10 @@ class DecisionState(Protocol):
 
     def model_progress(self) -> Mapping[str, StoredProgress]: ...
 
-    def tallies(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[TallyKey, int]]:
-        """The tallies of slots from `first` (inclusive; None: all) to `before` (exclusive)."""
+    def tallies(
+        self, model: str, first: Slot | None, before: Slot, *, whole: bool = False
+    ) -> Sequence[tuple[TallyKey, int]]:
+        """The tallies of slots from `first` (inclusive; None: all) to `before` (exclusive); `whole`: of no slice."""
         ...
 
     def memory(self, model: str) -> bytes | None:
@@ -209,7 +290,83 @@ class DecisionState(Protocol):
 
     def requests(self, model: str | None = None, *, unanswered: bool = True) -> Sequence[Request]: ...
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]: ...
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        """As `IngestState` has them."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentOutline:
+    """A registered segment without its content.
+
+    Attributes:
+        first: the number of its first part.
+        size: in bytes; None where nobody knows.
+        newest: the newest time of an event in it; None where it holds none.
+    """
+
+    number: int
+    first: int
+    name: str
+    size: int | None
+    records: int
+    newest: Micros | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergedSegment:
+    """One file that takes the place of consecutive segments, with all their parts."""
+
+    name: str
+    size: int
+    """In bytes."""
+    replaces: Sequence[int]
+    """The numbers of the segments, in order."""
+
+
+class HousekeepingState(Protocol):
+    """What housekeeping needs. Any call may raise `Unreachable`."""
+
+    def model_progress(self) -> Mapping[str, StoredProgress]: ...
+
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        """As `IngestState` has them."""
+        ...
+
+    def segment_files(self) -> Collection[str]: ...
+
+    def outlines(self, *, after: int, limit: int) -> Sequence[SegmentOutline]:
+        """The first segments with a number greater than `after`, in order."""
+        ...
+
+    def last_part(self) -> int:
+        """The number of the newest part; 0: there is none."""
+        ...
+
+    def oldest_snapshot(self) -> int | None:
+        """The part from which the oldest snapshot goes on; None: there is no snapshot."""
+        ...
+
+    def merge_segments(self, lease: Lease, merged: MergedSegment) -> Sequence[str]:
+        """Put one segment in the place of several; the names of the files that are not needed any more.
+
+        Raises:
+            Fenced: another controller is active now.
+            Refused: one of the segments is not there any more, or another lies between them.
+        """
+        ...
+
+    def remove_segments(self, lease: Lease, numbers: Sequence[int], models: Collection[str]) -> Sequence[str] | None:
+        """Forget segments; the names of their files. None, and nothing is forgotten, while a model's job is unfinished.
+
+        Raises:
+            Fenced: another controller is active now.
+        """
+        ...
+
+    def shrink(self) -> bool:
+        """Give room that is not needed any more back to the disk, as much as takes no long time; is there more?"""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,6 +377,8 @@ class IngestView:
     positions: Mapping[Partition, StoredPosition]
     ends: Mapping[Partition, int]
     quarantined: int
+    moved: Mapping[str, int] = field(default_factory=dict)
+    """Each model's outcomes that came for a closed slot."""
 
 
 class StatusState(Protocol):

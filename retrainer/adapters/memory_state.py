@@ -1,134 +1,37 @@
-"""The twins of the manifest and of the segments' folder, in memory."""
+"""The twins of the manifest's ports, in memory."""
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, field, fields, replace
-from threading import RLock
-from typing import TypeVar
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
+from retrainer.adapters.memory_manifest import HeldSegment, MemoryManifest, Tables, add_row
 from retrainer.domain.decisions import Decision, Outcome
-from retrainer.domain.events import Partition, Record, RecordQuarantined
+from retrainer.domain.events import Partition
 from retrainer.domain.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.jobs import Job
-from retrainer.domain.join import Status
 from retrainer.domain.ledger import LedgerRow
-from retrainer.domain.tallies import TallyKey
+from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
-from retrainer.errors import Fenced, Refused, Unreachable
+from retrainer.errors import Fenced, Refused
 from retrainer.stores import (
+    SNAPSHOTS_KEPT,
     Flush,
     IngestView,
     Lease,
     NewSegment,
+    NewSnapshot,
     Request,
     Step,
+    StoredPart,
     StoredPosition,
     StoredProgress,
     StoredSegment,
+    StoredSnapshot,
 )
-
-_Key = TypeVar("_Key")
-_Row = TypeVar("_Row")
-
-Boundary = Callable[[str], None]
-"""Called where a crash would matter, with the name of the place; a test's own raises there."""
-
-
-def _pass(_: str) -> None:
-    """Nothing happens at a boundary."""
-
-
-@dataclass
-class _Tables:
-    """What a manifest holds. What stands in the dicts is never changed, so that a copy of them is a copy of all."""
-
-    leases: dict[str, int] = field(default_factory=dict)
-    positions: dict[Partition, StoredPosition] = field(default_factory=dict)
-    ends: dict[Partition, int] = field(default_factory=dict)
-    segments: dict[str, tuple[StoredSegment, Micros | None]] = field(default_factory=dict)
-    progress: dict[str, StoredProgress] = field(default_factory=dict)
-    tallies: dict[tuple[str, TallyKey], int] = field(default_factory=dict)
-    counts: dict[tuple[str, Status], int] = field(default_factory=dict)
-    quarantine: dict[tuple[Partition, int], RecordQuarantined] = field(default_factory=dict)
-    memories: dict[str, bytes] = field(default_factory=dict)
-    decisions: dict[str, tuple[str, bytes]] = field(default_factory=dict)
-    jobs: dict[str, bytes] = field(default_factory=dict)
-    requests: dict[str, Request] = field(default_factory=dict)
-    ledger: list[LedgerRow] = field(default_factory=list)
-
-    def copy(self) -> _Tables:
-        return _Tables(**{one.name: copy(getattr(self, one.name)) for one in fields(self)})
-
-    def counts_of(self, model: str) -> dict[Status, int]:
-        return {status: n for (name, status), n in self.counts.items() if name == model}
-
-
-class MemoryManifest:
-    """One manifest in memory, for the worker's state and the controller's alike. May be used from several threads.
-
-    Attributes:
-        fail_at: called with `NAME.begin` before and `NAME.end` after each transaction became true, where NAME is
-            claim, begin, commit, take, put_job, append_ledger or ask; and with `commit.middle`.
-    """
-
-    def __init__(self, fail_at: Boundary = _pass, identity: str | None = None) -> None:
-        """A new manifest, told from others by its `identity`."""
-        self.fail_at = fail_at
-        self.identity = identity or secrets.token_hex(3)
-        self._tables = _Tables()
-        self._lock = RLock()
-        self._away = False
-
-    def go_away(self) -> None:
-        """From now on every call raises `Unreachable`."""
-        self._away = True
-
-    def come_back(self) -> None:
-        """The outage is over; nothing was lost in it."""
-        self._away = False
-
-    @property
-    def quarantined(self) -> Sequence[RecordQuarantined]:
-        """Every record in quarantine, in order of topic, partition and offset."""
-        return [one for _, one in sorted(self._tables.quarantine.items())]
-
-    def reading(self) -> _Tables:
-        """What holds now. Not to be changed."""
-        if self._away:
-            raise Unreachable("the manifest in memory is away")
-        return self._tables
-
-    @contextmanager
-    def writing(self, name: str, lease: Lease | None = None) -> Iterator[_Tables]:
-        """One transaction, refused unless the lease is held: all of it, or nothing."""
-        with self._lock:
-            tables = self.reading().copy()
-            self.fail_at(f"{name}.begin")
-            if lease is not None and tables.leases.get(lease.name) != lease.epoch:
-                raise Fenced(f"{lease.name} is owned by a newer process than epoch {lease.epoch}")
-            yield tables
-            self._tables = tables
-            self.fail_at(f"{name}.end")
-
-    def claim(self, name: str) -> Lease:
-        """Take a lease over."""
-        with self.writing("claim") as tables:
-            tables.leases[name] = tables.leases.get(name, 0) + 1
-            return Lease(name=name, epoch=tables.leases[name], manifest=self.identity)
-
-    def segments(self, reaching: Micros | None) -> Iterator[StoredSegment]:
-        """The segments in the order of their commits."""
-        for segment, newest in list(self.reading().segments.values()):
-            self.reading()
-            if reaching is None or (newest is not None and newest >= reaching):
-                yield segment
 
 
 class MemoryIngestState:
@@ -146,16 +49,28 @@ class MemoryIngestState:
     def begin(self, lease: Lease, positions: Mapping[Partition, StoredPosition]) -> None:
         with self._manifest.writing("begin", lease) as tables:
             for at, stored in positions.items():
-                _insert(tables.positions, at, stored, "position")
+                add_row(tables.positions, at, stored, "position")
 
     def model_progress(self) -> Mapping[str, StoredProgress]:
         return dict(self._manifest.reading().progress)
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        return self._manifest.segments(reaching)
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        return self._manifest.segments(after, reaching)
 
     def segment_files(self) -> Collection[str]:
-        return {name for name, (segment, _) in self._manifest.reading().segments.items() if segment.content is None}
+        return self._manifest.reading().files()
+
+    def register_snapshot(self, lease: Lease, snapshot: NewSnapshot, at: Micros) -> None:
+        with self._manifest.writing("snapshot", lease) as tables:
+            for partition, position in snapshot.positions.items():
+                _check_position(tables, partition, position)
+            _add_snapshot(tables, lease.name, snapshot, at)
+
+    def snapshots(self, shard: str) -> Sequence[StoredSnapshot]:
+        return _snapshots_of(self._manifest.reading(), shard)
+
+    def snapshot_files(self) -> Collection[str]:
+        return set(self._manifest.reading().snapshots)
 
     def commit(self, flush: Flush) -> None:
         with self._manifest.writing("commit", flush.lease) as tables:
@@ -164,11 +79,11 @@ class MemoryIngestState:
                 _register(tables, flush.segment)
             self._manifest.fail_at("commit.middle")
             for model, fingerprint in flush.rebuilt.items():
-                _forget(tables, model, fingerprint)
+                _forget(tables, model, fingerprint, flush.rebuilt_to)
             for delta in flush.deltas:
-                _apply(tables, delta)
+                _apply(tables, delta, catching_up=flush.catching_up)
             for one in flush.quarantined:
-                _insert(tables.quarantine, (one.record.partition, one.record.offset), one, "quarantined record")
+                add_row(tables.quarantine, (one.record.partition, one.record.offset), one, "quarantined record")
             _check_conservation(tables, flush.deltas)
 
 
@@ -184,12 +99,15 @@ class MemoryDecisionState:
     def model_progress(self) -> Mapping[str, StoredProgress]:
         return dict(self._manifest.reading().progress)
 
-    def tallies(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[TallyKey, int]]:
+    def tallies(
+        self, model: str, first: Slot | None, before: Slot, *, whole: bool = False
+    ) -> Sequence[tuple[TallyKey, int]]:
         found = [
             (key, n)
             for (name, key), n in self._manifest.reading().tallies.items()
             if n and name == model and key.slot < before and (first is None or key.slot >= first)
         ]
+        found = [(key, n) for key, n in found if key.slice == WHOLE or not whole]
         return sorted(found, key=lambda item: item[0].slot)
 
     def memory(self, model: str) -> bytes | None:
@@ -201,9 +119,9 @@ class MemoryDecisionState:
                 if decision.outcome is Outcome.HOLD and decision.decision_id in tables.decisions:
                     continue  # it stays as it was recorded first
                 row = (decision.model, msgspec.json.encode(decision))
-                _insert(tables.decisions, decision.decision_id, row, "decision")
+                add_row(tables.decisions, decision.decision_id, row, "decision")
             for job in step.jobs:
-                _insert(tables.jobs, job.job_id, msgspec.json.encode(job), "job")
+                add_row(tables.jobs, job.job_id, msgspec.json.encode(job), "job")
             for request_id, answer in step.answers.items():
                 if request_id in tables.requests:
                     tables.requests[request_id] = replace(tables.requests[request_id], answer=answer)
@@ -233,7 +151,7 @@ class MemoryDecisionState:
 
     def ask(self, request: Request) -> None:
         with self._manifest.writing("ask") as tables:
-            _insert(tables.requests, request.request_id, request, "request")
+            add_row(tables.requests, request.request_id, request, "request")
 
     def requests(self, model: str | None = None, *, unanswered: bool = True) -> Sequence[Request]:
         return [
@@ -242,8 +160,8 @@ class MemoryDecisionState:
             if model in (None, request.model) and not (unanswered and request.answer)
         ]
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        return self._manifest.segments(reaching)
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        return self._manifest.segments(after, reaching)
 
     def ingest_view(self) -> IngestView:
         tables = self._manifest.reading()
@@ -252,109 +170,76 @@ class MemoryDecisionState:
             positions=dict(tables.positions),
             ends=dict(tables.ends),
             quarantined=len(tables.quarantine),
+            moved={model: stored.moved for model, stored in tables.progress.items()},
         )
 
 
-class MemorySegments:
-    """`ports.Segments` in memory.
-
-    Attributes:
-        files: what the folder holds, unfinished files included.
-        fail_at: called with `segment.write` while a file is unfinished and `segment.written` once it has its name.
-    """
-
-    def __init__(self, fail_at: Boundary = _pass) -> None:
-        self.files: dict[str, bytes] = {}
-        self.fail_at = fail_at
-        self._away = False
-
-    def go_away(self) -> None:
-        """From now on files can be neither written, read nor swept."""
-        self._away = True
-
-    def come_back(self) -> None:
-        """The outage is over; nothing was lost in it."""
-        self._away = False
-
-    def pack(self, records: Sequence[Record]) -> bytes:
-        return msgspec.msgpack.encode(records)
-
-    def unpack(self, content: bytes) -> Sequence[Record]:
-        try:
-            records = msgspec.msgpack.decode(content, type=list[Record])
-        except msgspec.MsgspecError as error:
-            raise Refused(f"a segment cannot be read: {error}") from error
-        return [record._replace(headers=tuple(record.headers)) for record in records]
-
-    def write(self, name: str, content: bytes) -> None:
-        self._reach()
-        self.files[f"{name}.part"] = content[: len(content) // 2]
-        self.fail_at("segment.write")
-        del self.files[f"{name}.part"]
-        self.files[name] = content
-        self.fail_at("segment.written")
-
-    def read(self, name: str) -> bytes:
-        self._reach()
-        if name not in self.files:
-            raise Refused(f"segment {name} is not there")
-        return self.files[name]
-
-    def sweep(self, known: Collection[str]) -> Sequence[str]:
-        self._reach()
-        unknown = sorted(set(self.files) - set(known))
-        for name in unknown:
-            del self.files[name]
-        return unknown
-
-    def _reach(self) -> None:
-        if self._away:
-            raise Unreachable("the segments in memory are away")
-
-
-def _insert(table: dict[_Key, _Row], key: _Key, row: _Row, what: str) -> None:
-    if key in table:
-        raise Refused(f"the manifest holds this {what} already: {key}")
-    table[key] = row
-
-
-def _move(tables: _Tables, flush: Flush) -> None:
+def _move(tables: Tables, flush: Flush) -> None:
     for at, (before, after) in flush.moves.items():
-        held = tables.positions.get(at)
-        if held is None or held.position != before:
-            raise Fenced(f"the position of {at} is not {before} any more")
-        tables.positions[at] = replace(held, position=after)
+        tables.positions[at] = replace(_check_position(tables, at, before), position=after)
     tables.ends.update({at: end for at, end in flush.ends.items() if at in tables.positions})
 
 
-def _register(tables: _Tables, segment: NewSegment) -> None:
-    stored = StoredSegment(
-        number=len(tables.segments) + 1,
-        name=segment.name,
-        content=segment.inline,
-        watermarks=dict(segment.watermarks),
+def _register(tables: Tables, segment: NewSegment) -> None:
+    if any(held.stored.name == segment.name for held in tables.segments.values()):
+        raise Refused(f"the manifest holds this segment already: {segment.name}")
+    number = tables.last_part = tables.last_part + 1
+    part = StoredPart(
+        number=number, records=segment.records, newest=segment.newest, watermarks=dict(segment.watermarks)
     )
-    _insert(tables.segments, segment.name, (stored, segment.newest), "segment")
+    stored = StoredSegment(number=number, name=segment.name, content=segment.inline, parts=(part,))
+    size = segment.size if segment.inline is None else len(segment.inline)
+    tables.segments[number] = HeldSegment(stored=stored, size=size)
 
 
-def _forget(tables: _Tables, model: str, fingerprint: str) -> None:
+def _check_position(tables: Tables, at: Partition, believed: int) -> StoredPosition:
+    held = tables.positions.get(at)
+    if held is None or held.position != believed:
+        raise Fenced(f"the position of {at} is not {believed} any more")
+    return held
+
+
+def _add_snapshot(tables: Tables, shard: str, snapshot: NewSnapshot, at: Micros) -> None:
+    number = max((one.number for one in tables.snapshots.values()), default=0) + 1
+    stored = StoredSnapshot(
+        number=number,
+        shard=shard,
+        name=snapshot.name,
+        segment=max(tables.segments, default=0),
+        positions=dict(snapshot.positions),
+        fingerprints=dict(snapshot.fingerprints),
+        size=snapshot.size,
+        taken_at=at,
+    )
+    add_row(tables.snapshots, snapshot.name, stored, "snapshot")
+    for old in _snapshots_of(tables, shard)[SNAPSHOTS_KEPT:]:
+        del tables.snapshots[old.name]
+
+
+def _snapshots_of(tables: Tables, shard: str) -> list[StoredSnapshot]:
+    return sorted((one for one in tables.snapshots.values() if one.shard == shard), key=lambda one: -one.number)
+
+
+def _forget(tables: Tables, model: str, fingerprint: str, rebuilt_to: int) -> None:
     tables.tallies = {key: n for key, n in tables.tallies.items() if key[0] != model}
     tables.counts = {key: n for key, n in tables.counts.items() if key[0] != model}
     held = tables.progress.get(model)
-    tables.progress[model] = StoredProgress(progress=held.progress if held else Progress(), fingerprint=fingerprint)
+    before = held or StoredProgress(progress=Progress(), fingerprint="")
+    tables.progress[model] = replace(before, fingerprint=fingerprint, moved=0, rebuilt_to=rebuilt_to)
 
 
-def _apply(tables: _Tables, delta: ModelDelta) -> None:
+def _apply(tables: Tables, delta: ModelDelta, *, catching_up: bool) -> None:
     held = tables.progress.get(delta.model)
     if held is not None:
-        tables.progress[delta.model] = replace(held, progress=delta.progress)
+        moved = held.moved + delta.moved_to_open
+        tables.progress[delta.model] = replace(held, progress=delta.progress, catching_up=catching_up, moved=moved)
     for key, n in delta.tallies.items():
         tables.tallies[delta.model, key] = tables.tallies.get((delta.model, key), 0) + n
     for status, n in delta.counts.items():
         tables.counts[delta.model, status] = tables.counts.get((delta.model, status), 0) + n
 
 
-def _check_conservation(tables: _Tables, deltas: Sequence[ModelDelta]) -> None:
+def _check_conservation(tables: Tables, deltas: Sequence[ModelDelta]) -> None:
     for delta in deltas:
         off = imbalance(tables.counts_of(delta.model))
         if off:

@@ -201,7 +201,7 @@ def read(log: EventLog, count: int) -> list[Record]:
     while len(records) < count:
         assert time.monotonic() < deadline, f"{len(records)} of {count} records came in time"
         with suppress(Unreachable):
-            records += log.poll(0.25)
+            records += [record for batch in log.poll(0.25) for record in batch.records()]
     assert len(records) == count
     for at in {record.partition for record in records}:
         offsets = [record.offset for record in records if record.partition == at]

@@ -14,8 +14,11 @@ from sqlalchemy import select
 from retrainer.adapters.manifest import schema
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
+from retrainer.adapters.manifest.housekeeping import SqlHousekeepingState
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState, MemoryManifest
+from retrainer.adapters.memory_housekeeping import MemoryHousekeepingState
+from retrainer.adapters.memory_manifest import MemoryManifest
+from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState
 from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
 from retrainer.domain.ingest import ModelDelta, Progress
@@ -24,7 +27,7 @@ from retrainer.domain.ledger import Act, LedgerRow
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Micros
 from retrainer.service.status import ReadableState
-from retrainer.stores import Flush, IngestState, Lease, NewSegment, Request, Step, StoredPosition
+from retrainer.stores import Flush, HousekeepingState, IngestState, Lease, NewSegment, Request, Step, StoredPosition
 
 AT = Partition("predictions", 0)
 OTHER = Partition("labels", 0)
@@ -36,6 +39,7 @@ class Rig(ABC):
 
     ingest: IngestState
     decisions: ReadableState
+    housekeeping: HousekeepingState
 
     @abstractmethod
     def quarantined(self) -> Sequence[RecordQuarantined]:
@@ -47,6 +51,7 @@ class MemoryRig(Rig):
         self.manifest = MemoryManifest()
         self.ingest = MemoryIngestState(self.manifest)
         self.decisions = MemoryDecisionState(self.manifest)
+        self.housekeeping = MemoryHousekeepingState(self.manifest)
 
     def quarantined(self) -> Sequence[RecordQuarantined]:
         return self.manifest.quarantined
@@ -62,6 +67,7 @@ class SqlRig(Rig):
         self.opened.append(self)
         self.ingest = SqlIngestState(self.database)
         self.decisions = SqlDecisionState(self.database)
+        self.housekeeping = SqlHousekeepingState(self.database)
 
     def quarantined(self) -> Sequence[RecordQuarantined]:
         table = schema.quarantine
@@ -109,9 +115,9 @@ def segment(name: str, **changes: Any) -> NewSegment:
     return NewSegment(name=name, **{**facts, **changes})
 
 
-def key(slot: int = 10, truth: str = "late", answer: str = "late", version: str = "1") -> TallyKey:
+def key(slot: int = 10, truth: str = "late", answer: str = "late", version: str = "1", part: str = WHOLE) -> TallyKey:
     """A cell of a tally."""
-    return TallyKey(version, WHOLE, slot, truth, answer)
+    return TallyKey(version, part, slot, truth, answer)
 
 
 def delta(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_state import MemoryDecisionState, MemoryManifest
+from retrainer.adapters.memory_manifest import MemoryManifest
+from retrainer.adapters.memory_state import MemoryDecisionState
 from retrainer.domain.decisions import Outcome
 from retrainer.domain.jobs import JobState, job_for
 from retrainer.domain.ledger import Act
@@ -110,6 +111,15 @@ def test_the_controller_sees_what_the_worker_commits(rig: Rig) -> None:
     assert list(state.tallies("flights", 11, 12)) == [(key(slot=11), 11)]
     assert list(state.tallies("flights", 12, 12)) == []
     assert [one.name for one in state.segments()] == ["a"]
+
+
+def test_tallies_of_the_whole_can_be_had_without_those_of_slices(rig: Rig) -> None:
+    worker = begun(rig.ingest)
+    cells = {key(): 3, key(part="carrier=AA"): 2, key(part="carrier=UA"): 1, key(slot=11, part="carrier=AA"): 4}
+    rig.ingest.commit(flush(worker, deltas=[delta(tallies=cells)], rebuilt={"flights": "f1"}))
+    assert dict(rig.decisions.tallies("flights", None, 99)) == cells
+    assert list(rig.decisions.tallies("flights", None, 99, whole=True)) == [(key(), 3)]
+    assert list(rig.decisions.tallies("flights", 11, 12, whole=True)) == []
 
 
 # A round of deciding

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_state import MemoryIngestState, MemoryManifest
+from retrainer.adapters.memory_manifest import MemoryManifest
+from retrainer.adapters.memory_state import MemoryIngestState
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
 from retrainer.domain.ingest import Progress
 from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
@@ -221,7 +222,7 @@ def test_segments_come_in_the_order_of_their_commits(state: IngestState) -> None
         state.commit(flush(lease, moves={AT: (position, position + 1)}, segment=new))
     found = list(state.segments())
     assert [one.number for one in found] == sorted(one.number for one in found)
-    assert [(one.name, one.content, one.watermarks) for one in found] == [
+    assert [(one.name, one.content, one.parts[0].watermarks) for one in found] == [
         ("b", b"b", {"flights": 0}),
         ("c", None, {"flights": 1}),
         ("a", b"a", {"flights": 2}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from sqlalchemy import text
 
 from retrainer.adapters.manifest import schema
 from retrainer.errors import Refused, Unreachable
-from retrainer.stores import StoredPosition
+from retrainer.stores import MergedSegment, StoredPosition
 from tests.contract.states import AT, NOW, SqlRig, begun, delta, flush, joined, key, pragma, segment
 
 THREADS, COMMITS = 4, 8
@@ -69,7 +70,7 @@ def test_a_manifest_of_another_version_is_refused_untouched(path: Path) -> None:
         connection.execute("UPDATE about SET value = '999' WHERE name = 'version'")
         connection.execute("DROP TABLE ledger")
     for _ in range(2):
-        with pytest.raises(Refused, match=f"version 999, this retrainer reads version {schema.VERSION}"):
+        with pytest.raises(Refused, match=f"version 999, this retrainer reads versions up to {schema.VERSION}"):
             SqlRig(path).ingest.positions()
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'ledger'").fetchone() == (0,)
@@ -156,3 +157,35 @@ def test_processes_that_start_at_once_lose_no_update_of_each_other(path: Path) -
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         list(pool.map(_commit_in_a_process, [path, path], ["left", "right"]))
     assert list(SqlRig(path).decisions.tallies("flights", None, 99)) == [(key(), 2 * COMMITS)]
+
+
+def test_room_that_is_not_needed_goes_back_to_the_disk(path: Path) -> None:
+    rig = SqlRig(path)
+    worker, controller = begun(rig.ingest), rig.decisions.claim("controller", "a", NOW)
+    for n in range(200):
+        rig.ingest.commit(flush(worker, segment=segment(f"s{n}", inline=random.randbytes(20_000))))
+    assert rig.housekeeping.shrink() is False  # nothing to give back yet
+    before = path.stat().st_size
+    rig.housekeeping.merge_segments(controller, MergedSegment(name="m", size=1, replaces=range(1, 151)))
+    while rig.housekeeping.shrink():
+        pass
+    assert path.stat().st_size < before / 3
+    assert path.with_name("retrainer.db-wal").stat().st_size == 0
+    assert [one.number for one in rig.ingest.segments()] == list(range(150, 201))
+
+
+def test_whoever_works_is_not_waited_for_when_it_shrinks(path: Path) -> None:
+    rig = SqlRig(path)
+    lease = begun(rig.ingest)
+    rig.ingest.commit(flush(lease, segment=segment("a", inline=bytes(100_000))))
+    with rig.database.writing() as connection:
+        connection.execute(text("DELETE FROM segments"))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert rig.housekeeping.shrink() is False
+        other.execute("ROLLBACK")
+    rig.housekeeping.shrink()
+    assert pragma(path, "freelist_count") == 0
+    assert path.stat().st_size < 200_000
+    with rig.database.reading() as connection:
+        assert connection.scalar(text("PRAGMA busy_timeout")) == 5000

@@ -9,14 +9,14 @@ import msgspec
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from retrainer.adapters.manifest import schema
+from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
-from retrainer.adapters.manifest.ingest import counts, model_progress, positions, segments
+from retrainer.adapters.manifest.ingest import counts, model_progress, positions
 from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.events import Partition
 from retrainer.domain.jobs import ENDED, Job
 from retrainer.domain.ledger import Act, LedgerRow
-from retrainer.domain.tallies import TallyKey
+from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
 from retrainer.stores import IngestView, Lease, Request, Step, StoredProgress, StoredSegment
 
@@ -34,12 +34,16 @@ class SqlDecisionState:
         with self._database.reading() as connection:
             return model_progress(connection)
 
-    def tallies(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[TallyKey, int]]:
+    def tallies(
+        self, model: str, first: Slot | None, before: Slot, *, whole: bool = False
+    ) -> Sequence[tuple[TallyKey, int]]:
         table = schema.tallies
         # A cell that came and went again is a row of zero, or none if one flush saw both: neither is an outcome.
         wanted = select(table).where(table.c.model == model, table.c.slot < before, table.c.n != 0)
         if first is not None:
             wanted = wanted.where(table.c.slot >= first)
+        if whole:
+            wanted = wanted.where(table.c.slice == WHOLE)
         with self._database.reading() as connection:
             return [
                 (TallyKey(row.version, row.slice, row.slot, row.truth, row.answer), row.n)
@@ -110,8 +114,8 @@ class SqlDecisionState:
             rows = connection.execute(wanted).mappings()
             return [Request(**{name: fact for name, fact in row.items() if name != "number"}) for row in rows]
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        return segments(self._database, reaching)
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        return segments.read(self._database, after, reaching)
 
     def ingest_view(self) -> IngestView:
         with self._database.reading() as connection:
@@ -122,7 +126,11 @@ class SqlDecisionState:
             }
             quarantined = connection.scalar(select(func.count()).select_from(schema.quarantine)) or 0
             return IngestView(
-                counts=counts(connection), positions=positions(connection), ends=ends, quarantined=quarantined
+                counts=counts(connection),
+                positions=positions(connection),
+                ends=ends,
+                quarantined=quarantined,
+                moved={model: stored.moved for model, stored in model_progress(connection).items()},
             )
 
 

@@ -6,17 +6,26 @@ import base64
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from retrainer.adapters.manifest import schema
+from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.domain.events import Partition, RecordQuarantined, Side
 from retrainer.domain.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.join import Status
 from retrainer.domain.values import Micros
 from retrainer.errors import Fenced, Refused
-from retrainer.stores import Flush, Lease, NewSegment, StoredPosition, StoredProgress, StoredSegment
+from retrainer.stores import (
+    SNAPSHOTS_KEPT,
+    Flush,
+    Lease,
+    NewSnapshot,
+    StoredPosition,
+    StoredProgress,
+    StoredSegment,
+    StoredSnapshot,
+)
 
 
 class SqlIngestState:
@@ -45,23 +54,36 @@ class SqlIngestState:
         with self._database.reading() as connection:
             return model_progress(connection)
 
-    def segments(self, *, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        return segments(self._database, reaching)
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
+        return segments.read(self._database, after, reaching)
 
     def segment_files(self) -> Collection[str]:
         with self._database.reading() as connection:
-            files = select(schema.segments.c.name).where(schema.segments.c.content.is_(None))
-            return set(connection.scalars(files))
+            return segments.files(connection)
+
+    def register_snapshot(self, lease: Lease, snapshot: NewSnapshot, at: Micros) -> None:
+        with self._database.writing_as(lease) as connection:
+            _check_positions(connection, snapshot.positions)
+            connection.execute(insert(schema.snapshots), _snapshot_row(connection, lease.name, snapshot, at))
+            _forget_snapshots(connection, lease.name)
+
+    def snapshots(self, shard: str) -> Sequence[StoredSnapshot]:
+        with self._database.reading() as connection:
+            return [_stored_snapshot(row) for row in connection.execute(_newest_snapshots(shard))]
+
+    def snapshot_files(self) -> Collection[str]:
+        with self._database.reading() as connection:
+            return set(connection.scalars(select(schema.snapshots.c.name)))
 
     def commit(self, flush: Flush) -> None:
         with self._database.writing_as(flush.lease) as connection:
             _move(connection, flush.moves, flush.ends)
             if flush.segment is not None:
-                _register(connection, flush.segment, flush.at)
+                segments.register(connection, flush.segment, flush.at)
             for model, fingerprint in flush.rebuilt.items():
-                _forget(connection, model, fingerprint)
+                _forget(connection, model, fingerprint, flush.rebuilt_to)
             for delta in flush.deltas:
-                _apply(connection, delta)
+                _apply(connection, delta, catching_up=flush.catching_up)
             _quarantine(connection, flush.quarantined, flush.at)
             _check_conservation(connection, flush.deltas)
 
@@ -78,7 +100,11 @@ def model_progress(connection: Connection) -> dict[str, StoredProgress]:
     """Every model's progress."""
     return {
         row.model: StoredProgress(
-            progress=Progress(watermark=row.watermark, first_open=row.first_open), fingerprint=row.fingerprint
+            progress=Progress(watermark=row.watermark, first_open=row.first_open),
+            fingerprint=row.fingerprint,
+            catching_up=bool(row.catching_up),
+            moved=row.moved,
+            rebuilt_to=row.rebuilt_to,
         )
         for row in connection.execute(select(schema.progress))
     }
@@ -93,22 +119,47 @@ def counts(connection: Connection, model: str | None = None) -> dict[str, Counte
     return found
 
 
-def segments(database: Database, reaching: Micros | None) -> Iterator[StoredSegment]:
-    """Segments in the order of their commits, one read at a time, so that none of them waits in memory."""
-    table = schema.segments
-    numbers = select(table.c.number).order_by(table.c.number)
-    if reaching is not None:
-        numbers = numbers.where(table.c.newest >= reaching)
-    with database.reading() as connection:
-        wanted = list(connection.scalars(numbers))
-    for number in wanted:
-        with database.reading() as connection:
-            row = connection.execute(select(table).where(table.c.number == number)).one()
-        yield _stored(row)
+def _check_positions(connection: Connection, believed: Mapping[Partition, int]) -> None:
+    held = positions(connection)
+    for at, position in believed.items():
+        if at not in held or held[at].position != position:
+            raise Fenced(f"the position of {at} is not {position} any more")
 
 
-def _stored(row: Row[tuple[object, ...]]) -> StoredSegment:
-    return StoredSegment(number=row.number, name=row.name, content=row.content, watermarks=row.watermarks)
+def _snapshot_row(connection: Connection, shard: str, snapshot: NewSnapshot, at: Micros) -> dict[str, object]:
+    return {
+        "shard": shard,
+        "name": snapshot.name,
+        "segment": segments.last_part(connection),
+        "positions": [[*partition, position] for partition, position in snapshot.positions.items()],
+        "fingerprints": dict(snapshot.fingerprints),
+        "bytes": snapshot.size,
+        "taken_at": at,
+    }
+
+
+def _newest_snapshots(shard: str) -> Select[tuple[object, ...]]:
+    table = schema.snapshots
+    return select(table).where(table.c.shard == shard).order_by(table.c.number.desc())
+
+
+def _forget_snapshots(connection: Connection, shard: str) -> None:
+    table = schema.snapshots
+    kept = [row.number for row in connection.execute(_newest_snapshots(shard).limit(SNAPSHOTS_KEPT))]
+    connection.execute(delete(table).where(table.c.shard == shard, table.c.number.not_in(kept)))
+
+
+def _stored_snapshot(row: Row[tuple[object, ...]]) -> StoredSnapshot:
+    return StoredSnapshot(
+        number=row.number,
+        shard=row.shard,
+        name=row.name,
+        segment=row.segment,
+        positions={Partition(topic, number): position for topic, number, position in row.positions},
+        fingerprints=row.fingerprints,
+        size=row.bytes,
+        taken_at=row.taken_at,
+    )
 
 
 def _move(connection: Connection, moves: Mapping[Partition, tuple[int, int]], ends: Mapping[Partition, int]) -> None:
@@ -122,58 +173,47 @@ def _move(connection: Connection, moves: Mapping[Partition, tuple[int, int]], en
         connection.execute(update(table).where(*here).values(end=end))
 
 
-def _register(connection: Connection, segment: NewSegment, at: Micros) -> None:
-    connection.execute(
-        insert(schema.segments),
-        {
-            "name": segment.name,
-            "content": segment.inline,
-            "records": segment.records,
-            "newest": segment.newest,
-            "ranges": [[*partition, *span] for partition, span in segment.ranges.items()],
-            "watermarks": dict(segment.watermarks),
-            "committed_at": at,
-        },
-    )
-
-
-def _forget(connection: Connection, model: str, fingerprint: str) -> None:
+def _forget(connection: Connection, model: str, fingerprint: str, rebuilt_to: int) -> None:
     """Start a model anew: what follows in the same transaction was computed from every segment there is."""
     for table in (schema.tallies, schema.counts):
         connection.execute(delete(table).where(table.c.model == model))
-    fresh = upsert(schema.progress).values(model=model, fingerprint=fingerprint)
-    connection.execute(fresh.on_conflict_do_update(index_elements=["model"], set_={"fingerprint": fingerprint}))
+    fresh = upsert(schema.progress).values(model=model, fingerprint=fingerprint, rebuilt_to=rebuilt_to)
+    connection.execute(
+        fresh.on_conflict_do_update(
+            index_elements=["model"], set_={"fingerprint": fingerprint, "moved": 0, "rebuilt_to": rebuilt_to}
+        )
+    )
 
 
-def _apply(connection: Connection, delta: ModelDelta) -> None:
+def _apply(connection: Connection, delta: ModelDelta, *, catching_up: bool) -> None:
     table = schema.progress
-    progress = {"watermark": delta.progress.watermark, "first_open": delta.progress.first_open}
-    connection.execute(update(table).where(table.c.model == delta.model).values(**progress))
-    _add(
-        connection,
-        schema.tallies,
-        [{"model": delta.model, **key._asdict(), "n": n} for key, n in delta.tallies.items()],
+    facts = {
+        "watermark": delta.progress.watermark,
+        "first_open": delta.progress.first_open,
+        "catching_up": int(catching_up),
+        "moved": table.c.moved + delta.moved_to_open,
+    }
+    connection.execute(update(table).where(table.c.model == delta.model).values(facts))
+    tallies = (
+        (delta.model, key.slot, key.version, key.slice, key.truth, key.answer, n) for key, n in delta.tallies.items()
     )
-    _add(
-        connection,
-        schema.counts,
-        [
-            {"model": delta.model, "side": side.value, "status": status, "n": n}
-            for (side, status), n in delta.counts.items()
-        ],
-    )
+    _add(connection, schema.tallies, sorted(tallies))
+    counts = [(delta.model, side.value, status, n) for (side, status), n in delta.counts.items()]
+    _add(connection, schema.counts, counts)
 
 
-def _add(connection: Connection, table: object, rows: Sequence[Mapping[str, object]]) -> None:
-    """Add to the rows that are there, make those that are not."""
+def _add(connection: Connection, table: Table, rows: Sequence[tuple[object, ...]]) -> None:
+    """Add to the rows that are there, make those that are not. The values come in the order of the columns."""
     if not rows:
         return
-    statement = upsert(table)  # type: ignore[arg-type]  # the two tables that hold sums
+    statement = upsert(table)
     adding = statement.on_conflict_do_update(
-        index_elements=[column.name for column in table.primary_key],  # type: ignore[attr-defined]  # a table has one
-        set_={"n": table.c.n + statement.excluded.n},  # type: ignore[attr-defined]  # and a column n
+        index_elements=[column.name for column in table.primary_key],
+        set_={"n": table.c.n + statement.excluded.n},
     )
-    connection.execute(adding, rows)
+    compiled = adding.compile(dialect=connection.dialect, column_keys=table.columns.keys())
+    # Past SQLAlchemy's own handling of parameters, which takes longer than SQLite does.
+    connection.exec_driver_sql(str(compiled), list(rows))
 
 
 def _quarantine(connection: Connection, quarantined: Sequence[RecordQuarantined], at: Micros) -> None:

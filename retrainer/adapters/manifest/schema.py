@@ -6,8 +6,8 @@ from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 
-VERSION: Final = 1
-"""Raised with every change of the tables; a manifest of another version is refused until it is migrated."""
+VERSION: Final = 2
+"""Raised with every change of the tables; `migrations` has a step from each version to the next."""
 
 metadata: Final = MetaData()
 
@@ -51,6 +51,24 @@ segments = Table(
     Column("ranges", JSON, nullable=False),
     Column("watermarks", JSON, nullable=False),
     Column("committed_at", BigInteger, nullable=False),
+    # What several commits put into one segment; null where it is one commit's, which the row itself describes.
+    Column("first", BigInteger),
+    Column("parts", LargeBinary),
+    Column("bytes", BigInteger),
+    sqlite_autoincrement=True,
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("shard", Text, nullable=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("segment", BigInteger, nullable=False),
+    Column("positions", JSON, nullable=False),
+    Column("fingerprints", JSON, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("taken_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 
@@ -61,6 +79,9 @@ progress = Table(
     Column("fingerprint", Text, nullable=False),
     Column("watermark", BigInteger),
     Column("first_open", BigInteger),
+    Column("catching_up", BigInteger, nullable=False, server_default="0"),
+    Column("moved", BigInteger, nullable=False, server_default="0"),
+    Column("rebuilt_to", BigInteger, nullable=False, server_default="0"),
 )
 
 tallies = Table(
