@@ -11,16 +11,22 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from retrainer.adapters.background import ThreadBackground
 from retrainer.adapters.clock import SystemClock
 from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.disk import LocalDisk
+from retrainer.adapters.filesystems import network_filesystem
 from retrainer.adapters.kafka import KafkaLog
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
+from retrainer.adapters.manifest.housekeeping import SqlHousekeepingState
 from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.mlflow_registry import MlflowRegistry
+from retrainer.adapters.process import ProcessMemory
 from retrainer.adapters.processes import ChildTrainers
 from retrainer.adapters.segments import LocalSegments
+from retrainer.adapters.snapshots import LocalSnapshots
 from retrainer.adapters.timetable import CronTimetable, IntervalTimetable
 from retrainer.config.load import Loaded
 from retrainer.config.model import ModelSettings
@@ -29,7 +35,7 @@ from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
 from retrainer.domain.decisions import DecisionPolicy, Guards
 from retrainer.domain.evaluation import WatchPolicy
 from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import JoinPolicy
+from retrainer.domain.join import Absent, JoinPolicy
 from retrainer.domain.mapping import EventMapping
 from retrainer.domain.training import Recipe
 from retrainer.domain.triggers.base import QualityTrigger
@@ -38,11 +44,12 @@ from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import duration
 from retrainer.domain.verdicts import JudgePolicy
 from retrainer.domain.windows import CountWindow, TimeWindow, Window
-from retrainer.logs import logger
+from retrainer.logs import Logger, is_configured, logger
 from retrainer.ports import Limits, Timetable
 from retrainer.service.check import Findings, Outside, connect
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.service.dataset import DatasetBuilder
+from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.jobs import JobParts
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
@@ -69,7 +76,7 @@ class Wiring:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.state.database)
+        return Database(self.settings.state.database, log=logger() if is_configured() else None)
 
     @cached_property
     def decisions(self) -> SqlDecisionState:
@@ -94,6 +101,12 @@ class Wiring:
         """Where the local state is: locks, jobs."""
         return Path(make_url(self.settings.state.database).database or "state").parent
 
+    @property
+    def remote_folders(self) -> dict[str, str]:
+        """The folders of the state that lie on a network file system, each with its kind."""
+        folders = {self.folder, Path(self.settings.state.segments)}
+        return {str(one): kind for one in sorted(folders) if (kind := network_filesystem(one)) is not None}
+
     def event_log(self) -> KafkaLog:
         kafka = self.settings.kafka
         return KafkaLog(kafka.bootstrap_servers, kafka.group_id, kafka.client)
@@ -109,11 +122,16 @@ class Wiring:
             start=self.settings.kafka.start,
             flush_every=state.flush.every,
             flush_bytes=state.flush.bytes,
+            memory=state.memory,
         )
         parts = WorkerParts(
             log=self.event_log(),
             state=SqlIngestState(self.database),
             segments=self.segments(),
+            snapshots=LocalSnapshots(self.folder / "snapshots"),
+            disk=LocalDisk(self.folder, Path(self.settings.state.segments)),
+            memory=ProcessMemory(),
+            background=ThreadBackground(),
             decoder=JsonDecoder(),
             clock=self.clock,
             logger=logger(role="worker"),
@@ -136,8 +154,26 @@ class Wiring:
             lease=Lease(name="controller", epoch=0),  # the controller puts its own here
             folder=self.folder / "jobs",
         )
-        parts = ControllerParts(state=self.decisions, registry=self.registry, jobs=jobs, clock=self.clock, logger=log)
+        parts = ControllerParts(
+            state=self.decisions,
+            registry=self.registry,
+            jobs=jobs,
+            clock=self.clock,
+            logger=log,
+            housekeeping=self.housekeeping(log),
+        )
         return Controller(self.models, parts, _owner(), self.settings.service.jobs)
+
+    def housekeeping(self, log: Logger) -> Housekeeping:
+        """What keeps the segments of this configuration few and no older than they are needed."""
+        policy = HousekeepingPolicy(
+            retention=duration(self.settings.state.retention),
+            reaches={model.name: model.ingest.join.reach for model in self.models},
+        )
+        parts = HousekeepingParts(
+            state=SqlHousekeepingState(self.database), segments=self.segments(), clock=self.clock, logger=log
+        )
+        return Housekeeping(policy, parts)
 
     def check(self) -> Findings:
         """Everything outside, tried."""
@@ -148,6 +184,7 @@ class Wiring:
             registry=self.registry,
             clock=self.clock,
             open_database=lambda: self.database.claim("check", _owner(), self.clock.now()),
+            remote_folders=self.remote_folders,
         )
         try:
             return connect(self.models, outside)
@@ -204,7 +241,7 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
 
 def _ingest_policy(model: ModelSettings) -> IngestPolicy:
     predictions, labels = model.predictions, model.labels
-    fields = predictions.fields
+    fields, absent = predictions.fields, labels.absent
     classes = None if model.classes is None else frozenset(model.classes)
     return IngestPolicy(
         model=model.name,
@@ -218,6 +255,7 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
             where=predictions.where,
             classes=classes,
             features=fields.features,
+            slices=model.slices,
         ),
         labels=EventMapping(
             topic=labels.topic,
@@ -228,7 +266,10 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
             classes=classes,
         ),
         join=JoinPolicy(
-            max_delay=duration(labels.max_delay), lateness=duration(labels.lateness), corrections=labels.corrections
+            max_delay=duration(labels.max_delay),
+            lateness=duration(labels.lateness),
+            corrections=labels.corrections,
+            absent=None if absent is None else Absent(after=duration(absent.after), value=absent.value),
         ),
     )
 

@@ -129,8 +129,9 @@ def _stop_on_signals(*, within: float | None = None) -> Event:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from retrainer.adapters.roles import FolderLock, RoleProcesses
+    from retrainer.adapters.roles import FolderLock, RoleProcesses, heart_of_this_process
     from retrainer.logs import logger
+    from retrainer.service.heart import Beating, Unwatched
     from retrainer.service.supervisor import Supervisor
 
     wiring = _wiring(options, running=True)
@@ -141,7 +142,9 @@ def _run(options: argparse.Namespace) -> int:
     log = logger(role="supervisor")
     log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models), folder=str(wiring.folder))
     roles = RoleProcesses(options.config)
-    code = Supervisor(("worker", "controller"), roles, wiring.clock, log).run(stop)
+    code = Supervisor(("worker", "controller"), roles, wiring.clock, log).run(
+        Beating(stop, heart_of_this_process() or Unwatched())
+    )
     log.info("service.stopped", exit_code=code)
     return code
 
@@ -156,20 +159,27 @@ def _controller(options: argparse.Namespace) -> int:
 
 def _role(options: argparse.Namespace, name: str) -> int:
     """One role until it is told to stop; its exit code says whether starting it again would help."""
-    from retrainer.adapters.roles import FolderLock, watch_starter
+    from retrainer.adapters.process import collect_garbage_rarely
+    from retrainer.adapters.roles import FolderLock, heart_of_this_process, watch_starter
     from retrainer.logs import logger
+    from retrainer.service.heart import Beating, Unwatched
 
     wiring = _wiring(options, running=True)
     _start_logging(wiring)
     stop = _stop_on_signals(within=_LEAVE_WITHIN)
     watch_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    heart = heart_of_this_process() or Unwatched()
     log = logger(role=name)
     try:
         lock = FolderLock(wiring.folder, name)
         lock.take(stop)
         role = wiring.worker() if name == "worker" else wiring.controller()
+        if name == "worker":
+            collect_garbage_rarely()
         log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models))
-        role.run(stop)
+        for folder, kind in wiring.remote_folders.items():
+            log.warning("state.network_filesystem", folder=folder, kind=kind)
+        role.run(Beating(stop, heart))
     except Refused as refusal:
         log.error("service.refused", reason=str(refusal))
         return OUTSIDE

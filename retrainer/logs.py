@@ -20,9 +20,15 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "service.crashed": "A role ended by an error nobody expected: `role`, `exception` with the traceback.",
     "service.refused": "A role refuses to go on, and why: `role`, `reason`. A person has to decide.",
     "role.restarted": "The supervisor starts a role again that has ended: `role`, `exit_code`, `in_seconds`.",
+    "role.hung": "A role gave no sign of life and is killed: `role`, `seconds` of silence, `cpu_seconds` used in them.",
     "role.killed": "A role did not end in time after a stop and was killed: `role`.",
     "dependency.lost": "Something outside cannot be reached: `dependency`, `error`. It is tried again and again.",
     "dependency.recovered": "It can be reached again: `dependency`, `after_seconds`.",
+    "state.network_filesystem": "SQLite's locks and WAL need a local disk: `folder` lies on one of `kind`.",
+    "disk.low": "The disk under the state is nearly full; reading pauses: `free` and `needed` bytes.",
+    "disk.reserve_released": "A write failed on a full disk; the reserve is given up so that it can succeed: `free`.",
+    "disk.recovered": "There is space again and reading goes on: `free`, `after_seconds`, whether `reserved` again.",
+    "manifest.migrated": "The manifest's tables were brought up to date: `database`, `from`, `to`, `seconds`.",
     "library.logged": "A warning of a library: `logger`, `message`.",
     # Ingest
     "shard.assigned": "The worker owns these partitions now: `positions`, `epoch`, `replayed` segments.",
@@ -30,7 +36,20 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "partitions.added": "A topic has grown: `partitions`. Keys may have moved to other partitions.",
     "flush.committed": "One commit: `records`, `quarantined`, `positions`, `seconds`; and per model `watermarks`.",
     "event.quarantined": "A record could not be used: `topic`, `partition`, `offset`, `reason`. Its bytes are kept.",
+    "topic.halted": "Too many records in a row cannot be used; the topic is not read on: `topic`, `records`, `reason`.",
     "offsets.gap": "A position lies outside what its partition holds; the service refuses to skip: `positions`.",
+    "snapshot.taken": "What is remembered was saved: `name`, `bytes`, ids `remembered` per model, `seconds`.",
+    "snapshot.failed": "It could not be saved, which only lengthens the next start: `error`. It is tried again.",
+    "snapshot.unreadable": "A snapshot is passed over: `name`, `error`. An older one or the segments serve instead.",
+    "snapshots.swept": "Files of snapshots that were never registered were removed: `names`.",
+    "partitions.held": "These `partitions` wait: they are far ahead of the slowest, or halted.",
+    "catch_up.began": "Far behind the end of the topics: records `behind`. Decisions are held meanwhile.",
+    "catch_up.ended": "The end of the topics is near again: records `behind`.",
+    "memory.short": "`used_mib` is more than `limit_mib`; only the slowest partitions are read: ids `remembered`.",
+    "memory.recovered": "Enough memory again: `used_mib`, `limit_mib`.",
+    "segments.compacted": "Small segments became one file: `name`, `segments`, `records`, `bytes`, `bytes_before`.",
+    "segments.removed": "Segments beyond the retention are forgotten: `segments`, `records`, `bytes`, `older_than`.",
+    "segments.unreadable": "A segment cannot be read, so that it is not merged with others: `name`, `error`.",
     "segments.swept": "Files that an interrupted write left behind were removed: `names`.",
     "model.backfilled": "A new or changed model was computed from the stored segments: `model`, `segments`.",
     # Deciding
@@ -104,6 +123,11 @@ def _join_libraries(shared: list[Any], render: Any, stream: TextIO) -> None:
 
 def _as_library_event(_: object, __: str, entry: MutableMapping[str, Any]) -> Mapping[str, Any]:
     return {**entry, "event": "library.logged", "message": str(entry.get("event", ""))}
+
+
+def is_configured() -> bool:
+    """Whether this process logs. Commands that only answer a person do not."""
+    return structlog.is_configured()
 
 
 def logger(**facts: object) -> Logger:

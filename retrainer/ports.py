@@ -6,17 +6,23 @@ break a promise. `retrainer/adapters/memory.py` has an in-memory twin of each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
-from retrainer.domain.events import Partition, Record
+from retrainer.domain.batches import Columns, RecordBatch
+from retrainer.domain.events import Partition
+from retrainer.domain.ingest import Remembered
 from retrainer.domain.values import Micros
 
 Start = Literal["earliest", "latest"] | datetime | timedelta
 """Where the first start begins: an end of the log, a moment, or so long ago (by Kafka's own timestamps)."""
+
+
+MERGED: Final = "c-"
+"""How the names of files begin that the controller made of many segments; no name that a worker gives begins so."""
 
 
 class Clock(Protocol):
@@ -64,13 +70,19 @@ class EventLog(Protocol):
         """Read exactly these partitions from exactly these positions on; replaces what was assigned before."""
         ...
 
-    def poll(self, timeout: float, /) -> Sequence[Record]:
-        """The next records, in offset order within each partition; empty after `timeout` seconds without any.
+    def poll(self, timeout: float, /) -> Sequence[RecordBatch]:
+        """The next records, in offset order within each partition; none after `timeout` seconds without any.
+
+        No batch is empty.
 
         Raises:
             Unreachable: no broker has answered for some seconds; polling again goes on where it stopped.
             PositionLost: a position lies outside what its partition holds.
         """
+        ...
+
+    def hold(self, partitions: Collection[Partition]) -> None:
+        """Read nothing more from just these partitions until told otherwise; `assign` forgets it."""
         ...
 
     def ends(self) -> Mapping[Partition, int]:
@@ -87,7 +99,7 @@ class EventLog(Protocol):
 
 
 class Decoder(Protocol):
-    """From the bytes of a record to a document."""
+    """From the bytes of records to documents, or to columns of what stands at certain paths in them."""
 
     def decode(self, value: bytes, /) -> object:
         """The document.
@@ -97,13 +109,23 @@ class Decoder(Protocol):
         """
         ...
 
+    def columns(self, paths: Sequence[str], /) -> Callable[[Sequence[bytes | None]], tuple[Columns, Collection[int]]]:
+        """A reader of many values at once: path to column, and which values the columns say nothing of.
+
+        A column holds what `decode` would have found at its path, and None where it would have found nothing. The empty
+        path is the whole document. Values that `decode` refuses are among those that the columns say nothing of.
+        """
+        ...
+
 
 class Segments(Protocol):
     """Immutable batches of records: packed into bytes, and kept as files where they are too large for a row."""
 
-    def pack(self, records: Sequence[Record], /) -> bytes: ...
+    def pack(self, batches: Sequence[RecordBatch], /) -> bytes: ...
 
-    def unpack(self, content: bytes, /) -> Sequence[Record]: ...
+    def unpack(self, content: bytes, /) -> Sequence[RecordBatch]:
+        """The records in the order in which they were packed; neighbours of one partition are one batch."""
+        ...
 
     def write(self, name: str, content: bytes) -> None:
         """Durable once this returns; never visible in part. A name is written once and its bytes never change."""
@@ -111,8 +133,36 @@ class Segments(Protocol):
 
     def read(self, name: str) -> bytes: ...
 
-    def sweep(self, known: Collection[str]) -> Sequence[str]:
-        """Remove what interrupted writes left, and files that no manifest knows; says which."""
+    def remove(self, name: str) -> None:
+        """Remove a file that nothing needs any more; fine where it is gone already."""
+        ...
+
+    def sweep(self, known: Collection[str], *, epoch: int, prefix: str = "") -> Sequence[str]:
+        """Remove what interrupted writes left, and files that no manifest knows; says which.
+
+        Only files named `PREFIX EPOCH -...` (without the spaces) with at most this epoch: another's, and those of
+        whoever took the lease over, may be about to be registered.
+        """
+        ...
+
+
+class Snapshots(Protocol):
+    """Copies of what a worker remembers, in files. Writing and reading take no second copy of it in memory."""
+
+    def write(self, name: str, models: Mapping[str, Remembered]) -> int:
+        """Durable once this returns, and never visible in part; its size in bytes."""
+        ...
+
+    def read(self, name: str) -> Mapping[str, Remembered]:
+        """What was written, for the caller to keep.
+
+        Raises:
+            Refused: it is not there, or not as it was written.
+        """
+        ...
+
+    def sweep(self, known: Collection[str], *, epoch: int) -> Sequence[str]:
+        """As that of `Segments`."""
         ...
 
 
@@ -232,6 +282,68 @@ class Timetable(Protocol):
         ...
 
 
+class Memory(Protocol):
+    """The memory of this process."""
+
+    def resident(self) -> int:
+        """Bytes that are resident now; 0 where nobody can say."""
+        ...
+
+
+class Background(Protocol):
+    """One piece of work at a time, beside the caller's own."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is work that was not finished yet with `finish`."""
+        ...
+
+    @property
+    def is_done(self) -> bool:
+        """Whether that work has come to its end."""
+        ...
+
+    def start(self, work: Callable[[], None], /) -> None:
+        """Begin; nothing else may be begun."""
+        ...
+
+    def finish(self) -> None:
+        """Wait for its end; raises what it raised."""
+        ...
+
+    def close(self) -> None:
+        """No call may follow. Waits for what is under way, and swallows its failure."""
+        ...
+
+
+class Heart(Protocol):
+    """Tells whoever watches this process from outside that its main loop still goes round."""
+
+    def beat(self) -> None:
+        """Never waits and never fails; cheap enough for every round."""
+        ...
+
+
+class Disk(Protocol):
+    """The disk under the state, and a reserve on it that can be given up when it is full. Raises nothing."""
+
+    def free(self) -> int:
+        """Bytes that this process may still write; a lot where nobody can say."""
+        ...
+
+    def total(self) -> int:
+        """The size of the disk in bytes; 0 where nobody can say."""
+        ...
+
+    def reserve(self, size: int) -> bool:
+        """Put so many bytes aside, if they are not yet; whether they are now."""
+        ...
+
+    def release(self) -> bool:
+        """Give up what was put aside; whether there was anything."""
+        ...
+
+
 class Role(Protocol):
     """A running process of the service."""
 
@@ -239,9 +351,19 @@ class Role(Protocol):
         """None while it runs; negative for the signal that killed it."""
         ...
 
+    def beats(self) -> int:
+        """How many heartbeats its main loop has given so far."""
+        ...
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used so far; 0 once it has ended."""
+        ...
+
     def ask_to_stop(self) -> None: ...
 
-    def kill(self) -> None: ...
+    def kill(self) -> None:
+        """End it at once, even if it is stopped or hangs."""
+        ...
 
 
 class Roles(Protocol):

@@ -9,7 +9,7 @@ the positions are ours, so nothing is lost with them, and none is left over that
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,7 +21,8 @@ from kafka.structs import OffsetAndMetadata
 
 from retrainer.adapters import kafka_client
 from retrainer.adapters.clock import SystemClock
-from retrainer.domain.events import Partition, Record
+from retrainer.domain.batches import RecordBatch
+from retrainer.domain.events import Partition
 from retrainer.domain.values import duration, micros
 from retrainer.errors import PositionLost, Refused, Unreachable
 from retrainer.ports import Extent, Start
@@ -97,6 +98,7 @@ class KafkaLog:
         self._positions: dict[Partition, int] = {}
         # kafka-python's partitions are equal to ours, being tuples alike, so that they find ours in here.
         self._same: dict[Partition, Partition] = {}
+        self._held: set[Partition] = set()
         self._unseeked = True
         self._answered = 0.0
         self._look_at = 0.0
@@ -131,16 +133,22 @@ class KafkaLog:
         self._positions = dict(positions)
         self._same = {at: at for at in positions}
         self._beyond = {}
+        self._held = set()
         self._unseeked = True
         self._look_at = 0.0
 
-    def poll(self, timeout: float, /) -> Sequence[Record]:
+    def poll(self, timeout: float, /) -> Sequence[RecordBatch]:
         deadline = self._clock.monotonic() + timeout
         while True:
             left = max(0.0, deadline - self._clock.monotonic())
-            records = self._read(min(left, _SLICE))
-            if records or self._clock.monotonic() >= deadline:
-                return records
+            batches = self._read(min(left, _SLICE))
+            if batches or self._clock.monotonic() >= deadline:
+                return batches
+
+    def hold(self, partitions: Collection[Partition]) -> None:
+        self._held = set(partitions)
+        if self._reader is not None and not self._unseeked:
+            self._seek_free()
 
     def ends(self) -> Mapping[Partition, int]:
         """As the port says. What follows the last readable record (the marks of transactions, records of an aborted
@@ -151,7 +159,7 @@ class KafkaLog:
         """
         ends = self._known_ends()
         reached = {at: self._reached(at) for at in ends}
-        self._watch({at: reached[at] for at, end in ends.items() if reached[at] < end})
+        self._watch({at: reached[at] for at, end in ends.items() if reached[at] < end and at not in self._held})
         return {at: self._positions[at] if reached[at] >= end else end for at, end in ends.items()}
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
@@ -168,20 +176,20 @@ class KafkaLog:
             self._committing.wait(_LAST_COMMIT_WITHIN)
         self._drop()
 
-    def _read(self, timeout: float) -> list[Record]:
+    def _read(self, timeout: float) -> list[RecordBatch]:
         """One poll of kafka-python's."""
         reader = self._seeked_reader()
+        if self._held >= self._positions.keys():
+            self._clock.sleep(timeout)
+            return []
         fetched = self._call(reader.poll, timeout_ms=int(timeout * 1000))
         if not fetched:
             self._look_around()
             return []
         self._answered = self._clock.monotonic()
-        records: list[Record] = []
-        for found, batch in fetched.items():
-            at = self._same[found]
-            records += [Record(at, r.offset, r.timestamp, r.key, r.value, _headers(r.headers)) for r in batch]
-            self._positions[at] = batch[-1].offset + 1
-        return records
+        batches = [_batch(self._same[found], records) for found, records in fetched.items()]
+        self._positions.update((batch.partition, batch.next_offset) for batch in batches)
+        return batches
 
     def _seeked_reader(self) -> Any:
         if self._reader is None:
@@ -190,12 +198,21 @@ class KafkaLog:
             self._look_at = 0.0  # an outage is over when the partitions are there, not when somebody answers
             self._progress.clear()
         if self._unseeked:
-            positions = {TopicPartition(*at): position for at, position in self._positions.items()}
-            self._call(self._reader.assign, list(positions))
-            for at, position in positions.items():
-                self._call(self._reader.seek, at, position)
+            self._seek_free(anew=True)
             self._unseeked = False
         return self._reader
+
+    def _seek_free(self, *, anew: bool = False) -> None:
+        """Assign what is not held. A client that pauses a partition may forget it when it is resumed: what it had
+        fetched is put aside, and taken up again only if another partition brings nothing in the same moment."""
+        free = [TopicPartition(*at) for at in self._positions if at not in self._held]
+        if not free:
+            return  # and nothing is polled
+        known = set() if anew else self._reader.assignment()
+        self._call(self._reader.assign, free)
+        for at in free:
+            if at not in known:
+                self._call(self._reader.seek, at, self._positions[self._same[at]])
 
     def _look_around(self) -> None:
         """Nothing came: is a broker there, and are the positions?
@@ -229,12 +246,13 @@ class KafkaLog:
     def _end_by(self, at: Partition, answer: Any) -> int | None:
         if not _names_last_batch(answer):
             return int(answer.offset)
-        highwater = None if self._unseeked or self._reader is None else self._reader.highwater(TopicPartition(*at))
+        asked = not self._unseeked and self._reader is not None and at not in self._held
+        highwater = self._reader.highwater(TopicPartition(*at)) if asked else None
         return None if highwater is None else max(highwater, answer.offset)
 
     def _reached(self, at: Partition) -> int:
         """The position up to which the reader has looked; past the caller's where nothing readable was found."""
-        if self._unseeked or self._reader is None:
+        if self._unseeked or self._reader is None or at in self._held:
             return self._positions[at]
         return int(self._call(self._reader.position, TopicPartition(*at), timeout_ms=0))
 
@@ -336,6 +354,12 @@ def _names_last_batch(answer: Any) -> bool:
     Kafka answers without a time. The embedded broker (Tansu 0.6) does this.
     """
     return bool(answer.timestamp >= 0)
+
+
+def _batch(partition: Partition, records: Sequence[Any]) -> RecordBatch:
+    columns = dict(zip(records[0]._fields, zip(*records, strict=True), strict=True))
+    headers = [_headers(found) for found in columns["headers"]] if any(columns["headers"]) else None
+    return RecordBatch(partition, columns["offset"], columns["timestamp"], columns["key"], columns["value"], headers)
 
 
 def _headers(headers: Sequence[tuple[str, bytes | None]]) -> Sequence[tuple[str, bytes]]:

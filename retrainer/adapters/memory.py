@@ -6,12 +6,13 @@ import signal
 import threading
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from retrainer.adapters.clock import SystemClock
+from retrainer.domain.batches import RecordBatch, batches_of
 from retrainer.domain.events import Partition, Record
 from retrainer.domain.values import duration, micros
 from retrainer.errors import PositionLost, Unreachable
@@ -29,6 +30,7 @@ class MemoryLog:
         self._ids: dict[str, str] = {}
         self._held: dict[Partition, _Held] = {}
         self._positions: dict[Partition, int] = {}
+        self._paused: set[Partition] = set()
         self._away = False
         self._changed = threading.Condition()
         for topic, partitions in (topics or {}).items():
@@ -108,8 +110,17 @@ class MemoryLog:
 
     def assign(self, positions: Mapping[Partition, int]) -> None:
         self._positions = dict(positions)
+        self._paused = set()
 
-    def poll(self, timeout: float, /) -> Sequence[Record]:
+    @property
+    def held(self) -> frozenset[Partition]:
+        """The partitions that are not read for now."""
+        return frozenset(self._paused)
+
+    def hold(self, partitions: Collection[Partition]) -> None:
+        self._paused = set(partitions)
+
+    def poll(self, timeout: float, /) -> Sequence[RecordBatch]:
         deadline = self._clock.monotonic() + timeout
         with self._changed:
             while True:
@@ -117,7 +128,7 @@ class MemoryLog:
                 records = self._take()
                 left = deadline - self._clock.monotonic()
                 if records or left <= 0:
-                    return records
+                    return batches_of(records)
                 self._changed.wait(left)
 
     def ends(self) -> Mapping[Partition, int]:
@@ -154,6 +165,8 @@ class MemoryLog:
             raise PositionLost(lost)
         records: list[Record] = []
         for at, position in self._positions.items():
+            if at in self._paused:
+                continue
             held = self._held[at]
             start = held.index(position)
             taken = held.records[start : start + self._batch - len(records)]
@@ -195,3 +208,30 @@ class InlineTrainers:
         if limits.time <= timedelta():
             return TrainingEnded(exit_code=-signal.SIGTERM, killed="time")
         return TrainingEnded(exit_code=self._run(folder))
+
+
+class MemoryDisk:
+    """`ports.Disk` of a size, filled by hand."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.used = 0
+        self.reserved = 0
+
+    def free(self) -> int:
+        return max(0, self.size - self.used - self.reserved)
+
+    def total(self) -> int:
+        return self.size
+
+    def reserve(self, size: int) -> bool:
+        if self.reserved < size:
+            self.reserved = 0
+            if self.free() < size:
+                return False
+            self.reserved = size
+        return True
+
+    def release(self) -> bool:
+        there, self.reserved = self.reserved > 0, 0
+        return there

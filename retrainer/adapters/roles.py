@@ -1,51 +1,87 @@
-"""The service's own processes: starting them, noticing that their starter is gone, one of each to a folder."""
+"""The service's own processes: starting them, their heartbeats, noticing that the starter is gone, one to a folder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
+import psutil
+
 from retrainer.errors import Refused
-from retrainer.ports import Stopped
+from retrainer.ports import Heart, Stopped
 
 _LIFELINE: Final = "RETRAINER_ROLE_LIFELINE"
+_HEART: Final = "RETRAINER_ROLE_HEART"
+_NOTIFY: Final = "NOTIFY_SOCKET"
 _LOCK_WAIT_SECONDS: Final = 12.0
 """Longer than a process whose supervisor was killed takes to leave."""
+_KILL_WITHIN: Final = 5.0
+"""A killed process that is deep in the kernel (a dead network disk) may not end at all; nobody waits for it longer."""
 
 
 class RoleProcess:
-    """A started role."""
+    """A started role. Two pipes lead to it: one tells it that we live, the other tells us that it does."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        ours, theirs = os.pipe()
-        environment = {**os.environ, _LIFELINE: str(ours)}
+        life, self._lifeline = os.pipe()  # our end is closed by our death, whatever kills us
+        self._heart, beating = os.pipe()
+        os.set_blocking(self._heart, False)
+        os.set_blocking(beating, False)
+        environment = {**os.environ, _LIFELINE: str(life), _HEART: str(beating)}
         # A session of its own: Ctrl-C in a terminal reaches the supervisor alone, which then asks in order.
         self._process = subprocess.Popen(  # noqa: S603  our own interpreter
-            command, env=environment, pass_fds=(ours,), start_new_session=True
+            command, env=environment, pass_fds=(life, beating), start_new_session=True
         )
-        os.close(ours)
-        self._lifeline = theirs  # closed by our death, whatever kills us
+        os.close(life)
+        os.close(beating)
+        self._beats = 0
+        self._closed = False
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     def exit_code(self) -> int | None:
-        return self._process.poll()
+        code = self._process.poll()
+        if code is not None:
+            self._close()
+        return code
+
+    def beats(self) -> int:
+        with suppress(BlockingIOError):
+            while not self._closed and (heard := os.read(self._heart, 65536)):
+                self._beats += len(heard)
+        return self._beats
+
+    def cpu_seconds(self) -> float:
+        try:
+            used = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:
+            return 0.0
+        return float(used.user + used.system)
 
     def ask_to_stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILL_WITHIN)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            os.close(self._lifeline)
+            os.close(self._heart)
 
 
 class RoleProcesses:
@@ -56,6 +92,38 @@ class RoleProcesses:
 
     def start(self, name: str) -> RoleProcess:
         return RoleProcess([sys.executable, "-m", "retrainer", name, str(self._config)])
+
+
+class PipeHeart:
+    """`ports.Heart` that the supervisor listens to."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def beat(self) -> None:
+        with suppress(OSError):  # the pipe is full of beats that nobody has read yet, or the supervisor is gone
+            os.write(self._descriptor, b".")
+
+
+class SystemdHeart:
+    """`ports.Heart` that systemd listens to, where the unit has `WatchdogSec`."""
+
+    def __init__(self, address: str) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+
+    def beat(self) -> None:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.setblocking(False)
+            notify.sendto(b"WATCHDOG=1", self._address)
+
+
+def heart_of_this_process() -> Heart | None:
+    """Where to beat; None if nobody listens. Taken from the environment, so that no child beats in our place."""
+    notify = os.environ.pop(_NOTIFY, None)
+    descriptor = os.environ.pop(_HEART, None)
+    if descriptor is not None:
+        return PipeHeart(int(descriptor))
+    return SystemdHeart(notify) if notify else None
 
 
 def watch_starter(gone: Callable[[], None]) -> None:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from retrainer.domain.events import Partition, Record, Side
+from retrainer.domain.batches import RecordBatch
+from retrainer.domain.events import Partition, Side
 from retrainer.domain.ingest import ModelIngest, Progress
 from retrainer.errors import RetrainerError
 from retrainer.ports import Clock, Decoder, EventLog, Registry
-from retrainer.service.intake import take_in
+from retrainer.service.intake import Intake
 from retrainer.service.policy import ModelPolicy
 
 SAMPLE_RECORDS = 2000
@@ -55,6 +56,8 @@ class Outside:
     registry: Registry
     clock: Clock
     open_database: Callable[[], object]
+    remote_folders: Mapping[str, str] = field(default_factory=dict)
+    """Folders of the state on a network file system, each with its kind."""
 
 
 def connect(models: Sequence[ModelPolicy], outside: Outside) -> Findings:
@@ -69,7 +72,8 @@ def connect(models: Sequence[ModelPolicy], outside: Outside) -> Findings:
 
 def _database(outside: Outside) -> str:
     outside.open_database()
-    return "can be read and written"
+    warnings = [f"but {folder} lies on {kind}, over a network" for folder, kind in outside.remote_folders.items()]
+    return "; ".join(["can be read and written", *warnings])
 
 
 def _mlflow(models: Sequence[ModelPolicy], registry: Registry) -> str:
@@ -84,7 +88,8 @@ def _topics(model: ModelPolicy, outside: Outside) -> str:
     partitions = list(outside.log.describe(model.ingest.topics))
     sample = _sample(partitions, outside)
     ingest = ModelIngest(model.ingest, partitions, Progress())
-    reasons = Counter(reason for record in sample if (reason := take_in(record, outside.decoder, [ingest])))
+    intake = Intake(outside.decoder, [ingest])
+    reasons = Counter(reason for batch in sample for reason in intake.take(batch).values())
     counts = ingest.drain().counts
     parts = [_side(side, counts) for side in Side]
     parts.append(_co_partitioning(model, partitions))
@@ -100,16 +105,16 @@ def _side(side: Side, counts: Mapping[tuple[Side, str], int]) -> str:
     return f"of {consumed} sampled labels {usable} map and {counts.get((side, 'applied'), 0)} join"
 
 
-def _sample(partitions: Sequence[Partition], outside: Outside) -> list[Record]:
+def _sample(partitions: Sequence[Partition], outside: Outside) -> list[RecordBatch]:
     extents = outside.log.extents(partitions)
     start = {at: max(extent.first, extent.end - SAMPLE_RECORDS) for at, extent in extents.items()}
     outside.log.assign(start)
     wanted = sum(extents[at].end - start[at] for at in start)
-    records: list[Record] = []
+    batches: list[RecordBatch] = []
     deadline = outside.clock.monotonic() + _SAMPLE_SECONDS
-    while len(records) < wanted and outside.clock.monotonic() < deadline:
-        records += outside.log.poll(0.5)
-    return records
+    while sum(len(one.offsets) for one in batches) < wanted and outside.clock.monotonic() < deadline:
+        batches += outside.log.poll(0.5)
+    return batches
 
 
 def _co_partitioning(model: ModelPolicy, partitions: Sequence[Partition]) -> str:

@@ -17,13 +17,15 @@ from retrainer.logs import Logger
 from retrainer.ports import Clock, Registry, Stopped
 from retrainer.service.deciding import Decider, Round
 from retrainer.service.dependency import Dependency
+from retrainer.service.housekeeping import Housekeeping
 from retrainer.service.jobs import JobParts, JobRun
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
-from retrainer.stores import DecisionState, Lease, Request
+from retrainer.stores import DecisionState, Lease, Request, StoredProgress
 
 _TICK_SECONDS = 0.2
 _RECONCILE_SECONDS = 5.0
+_HOUSEKEEPING_SECONDS = 60.0
 _LEVELS = {Level.FIRED: "trigger.fired", Level.WARNED: "trigger.warned", Level.QUIET: "trigger.cleared"}
 
 
@@ -36,10 +38,11 @@ class ControllerParts:
     jobs: JobParts
     clock: Clock
     logger: Logger
+    housekeeping: Housekeeping | None = None
 
 
 class Controller:
-    """`run` is a loop over `run_once`. Only jobs and the comparison of aliases run in threads of their own."""
+    """`run` is a loop over `run_once`. Jobs, the comparison of aliases and housekeeping run in threads of their own."""
 
     def __init__(self, models: Sequence[ModelPolicy], parts: ControllerParts, owner: str, jobs_at_once: int) -> None:
         self.models = {model.name: model for model in models}
@@ -53,7 +56,7 @@ class Controller:
         self._deciders: dict[str, Decider] = {}
         self._running: dict[str, _RunningJob] = {}
         self._stopping = Event()
-        self._watcher: Thread | None = None
+        self._helpers: list[Thread] = []
         self._prepared = False
         self._crashed: Exception | None = None
         self._mlflow = Dependency("mlflow", parts.logger, parts.clock)
@@ -78,10 +81,10 @@ class Controller:
             requests = self.parts.state.requests()
             self._collect_jobs()
             for name in self.models:
-                held = progress[name].progress if name in progress else None
-                self.watermarks[name] = held.watermark if held else None
+                held = progress.get(name)
+                self.watermarks[name] = held.progress.watermark if held else None
                 mine = [request for request in requests if request.model == name]
-                self._decide(name, held.first_open if held else None, mine)
+                self._decide(name, held, mine)
             self._start_jobs()
 
     def stop(self) -> None:
@@ -89,8 +92,8 @@ class Controller:
         self._stopping.set()
         for running in self._running.values():
             running.thread.join(timeout=6)
-        if self._watcher is not None:
-            self._watcher.join(timeout=1)
+        for helper in self._helpers:
+            helper.join(timeout=1)
 
     def compare_aliases(self) -> None:
         """Compare every model's ledger with the registry once."""
@@ -118,8 +121,10 @@ class Controller:
                 clock=self.parts.clock,
                 log=self.parts.logger,
             )
-        self._watcher = Thread(target=self._watch_aliases, name="aliases", daemon=True)
-        self._watcher.start()
+        for name, target in (("aliases", self._watch_aliases), ("housekeeping", self._keep_house)):
+            helper = Thread(target=target, name=name, daemon=True)
+            helper.start()
+            self._helpers.append(helper)
 
     def _watch_aliases(self) -> None:
         try:
@@ -129,13 +134,30 @@ class Controller:
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self._crashed = error
 
-    def _decide(self, name: str, first_open: int | None, requests: Sequence[Request]) -> None:
+    def _keep_house(self) -> None:
+        folder = Dependency("segments", self.parts.logger, self.parts.clock)
+        try:
+            while self.parts.housekeeping is not None and self._lease is not None and not self._stopping.is_set():
+                more = False
+                with folder:
+                    more = self.parts.housekeeping.run_once(self._lease)
+                self._stopping.wait(_TICK_SECONDS if more else _HOUSEKEEPING_SECONDS)
+        except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
+            self._crashed = error
+
+    def _decide(self, name: str, progress: StoredProgress | None, requests: Sequence[Request]) -> None:
         reign = self._promotions[name].reign
         if reign is None or self._lease is None:
             return  # who the champion is has never been known yet: nothing can be said of it
         # Put back only once the round is stored; else it is made anew from what is.
         decider = self._deciders.pop(name, None) or Decider(self.models[name], self.parts.state, self._lease)
-        done = decider.run_round(reign, first_open, requests, self.parts.clock.now())
+        done = decider.run_round(
+            reign,
+            progress.progress.first_open if progress else None,
+            requests,
+            self.parts.clock.now(),
+            catching_up=progress is not None and progress.catching_up,
+        )
         self._deciders[name] = decider
         self._tell(name, done)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from retrainer.domain.events import Label, Prediction, Side
+from retrainer.domain.events import Prediction, Side
 from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import Entry, known_at, outcome_label, with_label, with_prediction
+from retrainer.domain.join import Entry, outcome_of, with_label, with_prediction
 from retrainer.domain.mapping import Envelope, Unusable, features_of, label_of, matches, prediction_of
 from retrainer.domain.training import RowsPolicy
-from retrainer.domain.values import SLOT_WIDTH, Micros
+from retrainer.domain.values import SLOT_WIDTH, Micros, slot_of
 from retrainer.ports import DatasetRow, Datasets, Decoder, Segments
 from retrainer.service.intake import document_of
 from retrainer.service.policy import ModelPolicy
+from retrainer.service.reading import read_parts
 from retrainer.stores import DecisionState
 
 _USUAL_SHARE = 0.95
@@ -60,9 +62,8 @@ class DatasetBuilder:
         )
 
     def _envelopes(self, policy: ModelPolicy, known_by: Micros) -> Iterator[Envelope]:
-        for segment in self.state.segments(reaching=_oldest_needed(policy, known_by)):
-            content = segment.content if segment.content is not None else self.segments.read(segment.name)
-            for record in self.segments.unpack(content):
+        for _, batches in read_parts(self.state, self.segments, reaching=_oldest_needed(policy, known_by)):
+            for record in chain.from_iterable(batch.records() for batch in batches):
                 try:
                     yield Envelope(record=record, document=document_of(record, self.decoder))
                 except Unusable:
@@ -97,30 +98,33 @@ class _Collected:
                 continue
 
     def outcomes(self) -> Iterator[DatasetRow]:
-        """Every prediction that has its label."""
-        for key, prediction, label in self._joined():
+        """Every prediction that has its label, be it an implied one."""
+        for prediction, known_at, truth in self._joined():
             yield DatasetRow(
-                id=key,
+                id=prediction.id,
                 predicted_at=prediction.time,
-                known_at=known_at(prediction, label),
-                label=label.value,
+                known_at=known_at,
+                label=truth,
                 prediction=prediction.value,
                 version=prediction.version,
-                features=self._features[key],
+                features=self._features[prediction.id],
             )
 
     def usual_delay(self) -> Micros:
-        """The delay within which most labels have come, never longer than the longest that joins."""
-        delays = sorted(max(0, label.time - prediction.time) for _, prediction, label in self._joined())
+        """The delay within which most outcomes were known: never longer than the longest that joins, and not before
+        the absence of a label means something, as younger ones would be those that came with a label."""
+        join = self._policy.join
+        least = join.absent.after if join.absent is not None else 0
+        delays = sorted(known_at - prediction.time for prediction, known_at, _ in self._joined())
         if not delays:
-            return 0
-        return min(delays[min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))], self._policy.join.max_delay)
+            return least
+        return max(least, min(delays[min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))], join.max_delay))
 
-    def _joined(self) -> Iterator[tuple[str, Prediction, Label]]:
-        for key, entry in self._entries.items():
-            label = outcome_label(self._policy.join, entry)
-            if label is not None and entry.prediction is not None:
-                yield key, entry.prediction, label
+    def _joined(self) -> Iterator[tuple[Prediction, Micros, str]]:
+        for entry in self._entries.values():
+            outcome = outcome_of(self._policy.join, entry, slot_of(self._known_by))
+            if entry.prediction is not None and outcome is not None and outcome.value is not None:
+                yield entry.prediction, outcome.known_at, outcome.value
 
     def _add_prediction(self, envelope: Envelope) -> None:
         mapping = self._policy.predictions
@@ -145,4 +149,4 @@ class _Collected:
 def _oldest_needed(policy: ModelPolicy, known_by: Micros) -> Micros | None:
     """Segments whose newest event is older hold nothing that the policy for rows would take."""
     span = policy.recipe.rows.span
-    return None if span is None else known_by - span - SLOT_WIDTH
+    return None if span is None else known_by - span - policy.ingest.join.max_delay - SLOT_WIDTH

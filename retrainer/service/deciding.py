@@ -12,7 +12,7 @@ from retrainer.domain.decisions import Decision, Outcome, Situation, decide
 from retrainer.domain.evaluation import Fact, Memory, TriggerChanged, Watch
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
-from retrainer.domain.tallies import WHOLE, TallyKey, by_slot
+from retrainer.domain.tallies import TallyKey, by_slot
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 from retrainer.service.policy import ModelPolicy
@@ -48,12 +48,26 @@ class Decider:
         """A job has taken a step; cooldown, budget and single flight look at it."""
         self._jobs = [job if one.job_id == job.job_id else one for one in self._jobs]
 
-    def run_round(self, reign: Reign, first_open: Slot | None, requests: Sequence[Request], now: Micros) -> Round:
-        """Look at what has closed since the last round, decide, and store it all."""
+    def run_round(
+        self,
+        reign: Reign,
+        first_open: Slot | None,
+        requests: Sequence[Request],
+        now: Micros,
+        *,
+        catching_up: bool = False,
+    ) -> Round:
+        """Look at what has closed since the last round, decide, and store it all.
+
+        While the worker is `catching_up` triggers only hold. What closed up to its end is still part of the backlog;
+        the decision that is open then is taken at the last slot.
+        """
         self._follow(reign)
         taken = _Taken()
+        self._remember(catching_up=catching_up or self.memory.catching_up)
         for slot, cells, total in self._closed(first_open):
             self._look_at(slot, cells, total, now, taken)
+        self._remember(catching_up=catching_up)
         if first_open is not None:
             self._remember(evaluated_until=first_open)
         self._fire_schedules(now, taken)
@@ -90,9 +104,8 @@ class Decider:
 
     def _tallies(self, first: Slot | None, before: Slot) -> dict[Slot, list[tuple[TallyKey, int]]]:
         slots: dict[Slot, list[tuple[TallyKey, int]]] = {}
-        for key, n in self._state.tallies(self.policy.name, first, before):
-            if key.slice == WHOLE:
-                slots.setdefault(key.slot, []).append((key, n))
+        for key, n in self._state.tallies(self.policy.name, first, before, whole=True):
+            slots.setdefault(key.slot, []).append((key, n))
         return slots
 
     def _own(self, tallies: Sequence[tuple[TallyKey, int]]) -> Counter[tuple[str, str]]:
@@ -139,6 +152,7 @@ class Decider:
             rows=self._rows(first_open),
             jobs=tuple(job.past for job in self._jobs),
             paused=self.memory.paused is not None,
+            catching_up=self.memory.catching_up,
             request=request.request_id if request else None,
             request_reason=request.reason if request else "",
         )

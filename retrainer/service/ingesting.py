@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Decoder, EventLog, Segments, Start
+from retrainer.ports import Background, Clock, Decoder, Disk, EventLog, Memory, Segments, Snapshots, Start
 from retrainer.stores import IngestState
 
 
@@ -20,6 +20,11 @@ class WorkerPolicy:
     flush_every: timedelta = timedelta(seconds=2)
     flush_bytes: int = 64 * 2**20
     shard: str = "ingest"
+    snapshot_every: timedelta = timedelta(minutes=5)
+    memory: int = 2 * 2**30
+    """In bytes: what the worker's process may have resident."""
+    poison_limit: int = 1000
+    """So many records in a row that no model can use halt their topic."""
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -33,6 +38,10 @@ class WorkerParts:
     log: EventLog
     state: IngestState
     segments: Segments
+    snapshots: Snapshots
+    disk: Disk
+    memory: Memory
+    background: Background
     decoder: Decoder
     clock: Clock
     logger: Logger

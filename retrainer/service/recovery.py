@@ -1,19 +1,17 @@
-"""How a worker starts: the manifest's positions are the truth, and the join index is rebuilt from segments."""
+"""How a worker starts: the manifest's positions are the truth, and what it remembered is rebuilt (see `replay`)."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from retrainer.domain.events import Partition
-from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress
-from retrainer.domain.values import Micros, slot_start
+from retrainer.domain.ingest import ModelIngest
 from retrainer.errors import PositionLost, Refused
 from retrainer.ports import EventLog
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.service.intake import take_in
-from retrainer.stores import Lease, StoredPosition, StoredProgress, StoredSegment
+from retrainer.service.replay import Replay
+from retrainer.stores import Lease, StoredPosition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +23,12 @@ class Recovered:
     topic_ids: Mapping[Partition, str]
     models: tuple[ModelIngest, ...]
     rebuilt: Mapping[str, str]
+    fingerprints: Mapping[str, str]
+    """Of every model's mapping."""
+    rebuilt_to: int
+    """The number of the last part that they were rebuilt from."""
+    catching_up: bool = False
+    """What was stored last: whether reading is far behind the end of the topics."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +61,18 @@ def find(policy: WorkerPolicy, log: EventLog, stored: Mapping[Partition, StoredP
 
 def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found) -> Recovered:
     """Register what is new, and rebuild the models' memory."""
+    started = parts.clock.monotonic()
     if found.begun:
         facts = {at: StoredPosition(position=to, topic_id=found.topic_ids[at]) for at, to in found.begun.items()}
         parts.state.begin(lease, facts)
     positions = {**found.known, **found.begun}
-    swept = parts.segments.sweep(parts.state.segment_files())
+    swept = parts.segments.sweep(parts.state.segment_files(), epoch=lease.epoch)
     if swept:
         parts.logger.info("segments.swept", names=swept)
-    replay = _Replay(policy, parts, positions)
+    swept = parts.snapshots.sweep(parts.state.snapshot_files(), epoch=lease.epoch)
+    if swept:
+        parts.logger.info("snapshots.swept", names=swept)
+    replay = Replay(policy, parts, positions)
     replayed = replay.run()
     for name in replay.rebuilt:
         parts.logger.info("model.backfilled", model=name, segments=replayed)
@@ -72,7 +80,10 @@ def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found
         "shard.assigned",
         positions={str(at): position for at, position in positions.items()},
         epoch=lease.epoch,
+        snapshot=replay.snapshot,
+        remembered={model.policy.model: len(model.table) for model in replay.models},
         replayed=replayed,
+        seconds=round(parts.clock.monotonic() - started, 3),
     )
     return Recovered(
         lease=lease,
@@ -80,6 +91,9 @@ def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found
         topic_ids=found.topic_ids,
         models=replay.models,
         rebuilt=replay.rebuilt,
+        fingerprints=replay.fingerprints,
+        rebuilt_to=replay.last,
+        catching_up=replay.catching_up,
     )
 
 
@@ -98,65 +112,3 @@ def _check_extent(positions: Mapping[Partition, int], log: EventLog) -> None:
     lost = {str(at): positions[at] for at, extent in extents.items() if positions[at] < extent.first}
     if lost:
         raise PositionLost(lost)
-
-
-class _Replay:
-    """Rebuilds every model's join index from segments; a new model's tallies too."""
-
-    def __init__(self, policy: WorkerPolicy, parts: WorkerParts, partitions: Collection[Partition]) -> None:
-        self._parts = parts
-        self._stored = parts.state.model_progress()
-        self.rebuilt = {
-            model.model: fingerprint
-            for model in policy.models
-            if (fingerprint := _fingerprint(model)) != _stored_fingerprint(self._stored.get(model.model))
-        }
-        self.models = tuple(
-            ModelIngest(model, [at for at in partitions if at.topic in model.topics], Progress())
-            for model in policy.models
-        )
-
-    def run(self) -> int:
-        """Replay; how many segments that took."""
-        replayed = 0
-        for segment in self._parts.state.segments(reaching=self._reaching()):
-            self._apply(segment)
-            replayed += 1
-        for model in self.models:
-            self._resume(model)
-        return replayed
-
-    def _reaching(self) -> Micros | None:
-        """Segments older than this hold only ids that nothing can change any more."""
-        if self.rebuilt:
-            return None
-        return min((self._horizon(model) for model in self.models), default=None)
-
-    def _horizon(self, model: ModelIngest) -> Micros:
-        first_open = self._stored[model.policy.model].progress.first_open or 0
-        # A label may wait for two horizons; see JoinIndex.
-        return slot_start(first_open) - 2 * model.policy.join.horizon
-
-    def _apply(self, segment: StoredSegment) -> None:
-        for model in self.models:
-            if model.policy.model not in self.rebuilt:
-                model.advance_to(segment.watermarks.get(model.policy.model))
-        content = segment.content if segment.content is not None else self._parts.segments.read(segment.name)
-        for record in self._parts.segments.unpack(content):
-            take_in(record, self._parts.decoder, self.models)
-
-    def _resume(self, model: ModelIngest) -> None:
-        """A known model goes on from its stored progress; what its replay changed is stored already."""
-        stored = self._stored.get(model.policy.model)
-        if stored is not None:
-            model.advance_to(stored.progress.watermark)
-        if model.policy.model not in self.rebuilt:
-            model.drain()
-
-
-def _fingerprint(policy: IngestPolicy) -> str:
-    return hashlib.sha256(repr(policy).encode()).hexdigest()[:16]
-
-
-def _stored_fingerprint(stored: StoredProgress | None) -> str | None:
-    return stored.fingerprint if stored else None

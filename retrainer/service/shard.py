@@ -1,25 +1,29 @@
-"""What one assignment holds in memory between two commits, and how a commit is made of it."""
+"""What one assignment holds in memory between two commits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition, Record, RecordQuarantined
-from retrainer.domain.ingest import ModelIngest
-from retrainer.domain.values import Micros, iso
+from retrainer.domain.poison import PoisonLimit
+from retrainer.domain.values import iso
 from retrainer.errors import Fenced
+from retrainer.service.holding import Holding
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.service.intake import take_in
+from retrainer.service.intake import Intake
 from retrainer.service.recovery import Recovered
-from retrainer.stores import Flush, NewSegment
+from retrainer.service.saving import Saver
+from retrainer.service.storing import Cut
+from retrainer.stores import Flush
 
 _PARTITIONS_EVERY = 30.0
-_INLINE_BYTES = 256 * 1024
-"""Segments up to this size are rows of the manifest: a small file costs more than a small row."""
+_FEW_RECORDS = 1000
+_FEW_FLUSHES = 5
 
 
 class Shard:
-    """What one assignment holds in memory, between two commits."""
+    """Reads into memory, and cuts what was read into commits. One is stored at a time, beside the reading."""
 
     def __init__(self, policy: WorkerPolicy, parts: WorkerParts, recovered: Recovered) -> None:
         self._policy = policy
@@ -27,48 +31,100 @@ class Shard:
         self._lease = recovered.lease
         self._models = recovered.models
         self._rebuilt = dict(recovered.rebuilt)
+        self._rebuilt_to = recovered.rebuilt_to
         self._topic_ids = recovered.topic_ids
-        self._committed = dict(recovered.positions)
         self._positions = dict(recovered.positions)
-        self._records: list[Record] = []
+        self._cut_at = dict(recovered.positions)
+        self._intake = Intake(parts.decoder, recovered.models)
+        self._batches: list[RecordBatch] = []
+        self._records = 0
         self._bytes = 0
         self._quarantined: list[RecordQuarantined] = []
         self._flushed_at = parts.clock.monotonic()
         self._looked_at = self._flushed_at
-        self._stored_progress = {model.policy.model: model.progress for model in recovered.models}
-        self._unsent: Flush | None = None
-        self._segments = 0
+        self._progress = {model.policy.model: model.progress for model in recovered.models}
+        self._unsent: Cut | None = None
+        self._cuts = 0
+        self._poison = PoisonLimit(policy.poison_limit)
+        self._holding = Holding(policy.memory, parts.memory, parts.clock, parts.logger)
+        self._held: frozenset[Partition] = frozenset()
+        self._ends: Mapping[Partition, int] = {}
+        self._catching_up = recovered.catching_up
+        self._saver = Saver(policy, parts, recovered.lease, recovered.fingerprints)
 
-    def read(self, records: Sequence[Record]) -> None:
-        """Take records in, in memory only."""
-        for record in records:
-            reason = take_in(record, self._parts.decoder, self._models)
-            if reason is not None:
-                self._set_aside(record, reason)
-            self._positions[record.partition] = record.offset + 1
-            self._bytes += len(record.value or b"") + len(record.key or b"")
-        self._records.extend(records)
+    def read(self, batches: Sequence[RecordBatch]) -> None:
+        """Take records in, in memory only.
+
+        Raises:
+            Fenced: they were read before, so that nobody knows where reading stands.
+        """
+        for batch in batches:
+            if batch.offsets[0] < self._positions[batch.partition]:
+                raise Fenced(f"{batch.partition} brought offset {batch.offsets[0]} a second time")
+            reasons = self._intake.take(batch)
+            for row, reason in reasons.items():
+                self._set_aside(batch.record(row), reason)
+            self._look_for_poison(batch, reasons)
+            self._positions[batch.partition] = batch.next_offset
+            self._records += len(batch.offsets)
+            self._bytes += batch.size
+            self._batches.append(batch)
+        self._hold()
 
     def is_due(self) -> bool:
         """Whether it is time to commit."""
         waited = self._parts.clock.monotonic() - self._flushed_at
         return waited >= self._policy.flush_every.total_seconds() or self._bytes >= self._policy.flush_bytes
 
-    def flush(self, ends: Mapping[Partition, int]) -> None:
-        """Close slots as far as the records allow, then commit everything at once.
+    def is_stored(self) -> bool:
+        """Whether a commit has come to its end, so that `settle` need not wait."""
+        return self._unsent is not None and self._parts.background.is_done
 
-        A commit that failed is repeated as it was: what it holds was drained from memory already.
+    def flush(self, ends: Mapping[Partition, int], *, whole: bool = False) -> None:
+        """Close slots as far as the records allow, and begin to commit everything at once; if `whole`, end it too.
+
+        A commit that failed is repeated first, as it was: what it holds was drained from memory already. That is waited
+        for, so that reading goes on only once the manifest takes commits again.
+
+        Raises:
+            Unreachable: this commit, or the one before, cannot be made now.
+            Fenced: another owns the shard now.
         """
-        started = self._parts.clock.monotonic()
-        self._flushed_at = started
-        if self._unsent is None:
-            at_end = [at for at, end in ends.items() if self._positions.get(at, -1) >= end]
-            for model in self._models:
-                model.advance(at_end)
-            self._unsent = self._flush(ends)
+        self._flushed_at = self._parts.clock.monotonic()
+        whole = whole or self._saver.is_due()
+        self.settle()
         if self._unsent is not None:
-            self._parts.state.commit(self._unsent)
-            self._committed_now(self._unsent, started)
+            self._store(self._unsent)
+            self.settle()
+        self._ends = {**self._ends, **ends}  # those that nobody can say now are as they were
+        self._unsent = self._cut(ends)
+        if self._unsent is not None:
+            self._store(self._unsent)
+        if whole or self._parts.background.is_done:
+            self.settle()
+        self._holding.look_at_memory(self._models)
+        self._hold()
+        if self._saver.is_due():
+            self.snapshot()
+
+    def settle(self) -> None:
+        """Wait for the commit that was begun.
+
+        Raises:
+            As `flush`.
+        """
+        if self._unsent is None or not self._parts.background.is_begun:
+            return
+        self._parts.background.finish()
+        self._tell(self._unsent)
+        self._parts.log.commit(self._unsent.positions)
+        self._saver.add(self._unsent.records)
+        self._unsent = None
+
+    def snapshot(self, *, older_than: float = 0.0) -> None:
+        """Save what is remembered, if the last one is so old and everything that was read is committed."""
+        if self._saver.is_due(older_than) and not (self._batches or self._unsent or self._rebuilt):
+            self._saver.save(self._models, self._cut_at)
 
     def watch_partitions(self) -> None:
         """Take up partitions that were added to the topics; the start that follows refuses a topic made anew."""
@@ -83,6 +139,80 @@ class Shard:
         if described != self._topic_ids:
             raise Fenced("the topics have changed, so that the partitions are assigned anew")
 
+    def _store(self, cut: Cut) -> None:
+        self._parts.background.start(lambda: cut.store(self._parts))
+
+    def _cut(self, ends: Mapping[Partition, int]) -> Cut | None:
+        """What has become known since the last cut; None if nothing has."""
+        read_at = self._progress
+        at_end = [at for at, end in ends.items() if self._positions.get(at, -1) >= end]
+        for model in self._models:
+            model.advance(at_end)
+        self._progress = {model.policy.model: model.progress for model in self._models}
+        was_catching_up, self._catching_up = self._catching_up, self._is_far_behind()
+        moves = {at: (self._cut_at[at], to) for at, to in self._positions.items() if self._cut_at[at] != to}
+        if not (moves or self._rebuilt or self._progress != read_at or self._catching_up != was_catching_up):
+            return None
+        self._cuts += 1
+        flush = self._flush(moves, ends)
+        cut = Cut(
+            flush=flush,
+            batches=self._batches,
+            records=self._records,
+            positions=dict(self._positions),
+            watermarks={name: at.watermark for name, at in read_at.items() if at.watermark is not None},
+            newest=max((delta.newest for delta in flush.deltas if delta.newest is not None), default=None),
+            segment=f"{self._lease.epoch:06d}-{self._cuts:08d}.parquet",  # nobody else has this epoch
+            started=self._flushed_at,
+        )
+        self._cut_at = dict(self._positions)
+        self._batches, self._records, self._bytes, self._quarantined = [], 0, 0, []
+        self._rebuilt = {}
+        return cut
+
+    def _flush(self, moves: Mapping[Partition, tuple[int, int]], ends: Mapping[Partition, int]) -> Flush:
+        return Flush(
+            lease=self._lease,
+            at=self._parts.clock.now(),
+            moves=moves,
+            segment=None,
+            deltas=[model.drain() for model in self._models],
+            quarantined=tuple(self._quarantined),
+            ends=dict(ends),
+            rebuilt=self._rebuilt,
+            rebuilt_to=self._rebuilt_to,
+            catching_up=self._catching_up,
+        )
+
+    def _is_far_behind(self) -> bool:
+        """Whether what is still to be read would take more than a few flushes like this one.
+
+        Halted topics are not read on: to wait for their end would be to wait for ever.
+        """
+        if not self._ends:
+            return self._catching_up
+        read = {at: to for at, to in self._positions.items() if at.topic not in self._poison.halted}
+        behind = sum(max(0, self._ends.get(at, 0) - to) for at, to in read.items())
+        is_far = behind > max(_FEW_RECORDS, _FEW_FLUSHES * self._records)
+        if is_far != self._catching_up:
+            self._parts.logger.info("catch_up.began" if is_far else "catch_up.ended", behind=behind)
+        return is_far
+
+    def _look_for_poison(self, batch: RecordBatch, reasons: Mapping[int, str]) -> None:
+        topic, bad = batch.partition.topic, len(reasons)
+        row = self._poison.take(topic, good=len(batch.offsets) - bad, bad=bad)
+        if row is not None:
+            self._parts.logger.error("topic.halted", topic=topic, records=row, reason=reasons[max(reasons)])
+
+    def _hold(self) -> None:
+        """Let partitions wait. One whose end is not known is waited for by nobody."""
+        at_end = {at for at, position in self._positions.items() if position >= self._ends.get(at, 0)}
+        held = self._holding.held(self._models, at_end, self._poison.halted, self._positions)
+        if held != self._held:
+            self._held = held
+            self._parts.log.hold(held)
+            self._parts.logger.debug("partitions.held", partitions=sorted(map(str, held)))
+
     def _set_aside(self, record: Record, reason: str) -> None:
         self._quarantined.append(RecordQuarantined(record=record, reason=reason))
         self._parts.logger.warning(
@@ -93,61 +223,13 @@ class Shard:
             reason=reason,
         )
 
-    def _flush(self, ends: Mapping[Partition, int]) -> Flush | None:
-        moves = {at: (self._committed[at], to) for at, to in self._positions.items() if self._committed[at] != to}
-        progress = {model.policy.model: model.progress for model in self._models}
-        if not moves and not self._rebuilt and progress == self._stored_progress:
-            return None
-        return Flush(
-            lease=self._lease,
-            at=self._parts.clock.now(),
-            moves=moves,
-            segment=self._segment(moves) if self._records else None,
-            deltas=[model.drain() for model in self._models],
-            quarantined=tuple(self._quarantined),
-            ends=ends,
-            rebuilt=self._rebuilt,
-        )
-
-    def _segment(self, moves: Mapping[Partition, tuple[int, int]]) -> NewSegment:
-        content = self._parts.segments.pack(self._records)
-        self._segments += 1
-        name = f"{self._lease.epoch:06d}-{self._segments:08d}.parquet"  # nobody else has this epoch
-        inline = content if len(content) <= _INLINE_BYTES else None
-        if inline is None:
-            self._parts.segments.write(name, content)
-        return NewSegment(
-            name=name,
-            inline=inline,
-            ranges=moves,
-            records=len(self._records),
-            newest=self._newest(),
-            watermarks={
-                name: progress.watermark
-                for name, progress in self._stored_progress.items()
-                if progress.watermark is not None
-            },
-        )
-
-    def _newest(self) -> Micros | None:
-        return max((time for model in self._models if (time := model.clock.newest) is not None), default=None)
-
-    def _committed_now(self, flush: Flush, started: float) -> None:
-        positions = dict(self._positions)
-        self._parts.log.commit(positions)
+    def _tell(self, cut: Cut) -> None:
+        marks = {delta.model: delta.progress.watermark for delta in cut.flush.deltas}
         self._parts.logger.debug(
             "flush.committed",
-            records=len(self._records),
-            quarantined=len(self._quarantined),
-            positions={str(at): position for at, position in positions.items()},
-            watermarks={name: iso(mark) for name, mark in _watermarks(self._models).items()},
-            seconds=round(self._parts.clock.monotonic() - started, 4),
+            records=cut.records,
+            quarantined=len(cut.flush.quarantined),
+            positions={str(at): position for at, position in cut.positions.items()},
+            watermarks={name: iso(mark) for name, mark in marks.items() if mark is not None},
+            seconds=round(self._parts.clock.monotonic() - cut.started, 4),
         )
-        self._committed = positions
-        self._records, self._bytes, self._quarantined = [], 0, []
-        self._rebuilt, self._unsent = {}, None
-        self._stored_progress = {delta.model: delta.progress for delta in flush.deltas}
-
-
-def _watermarks(models: Sequence[ModelIngest]) -> dict[str, Micros]:
-    return {m.policy.model: m.progress.watermark for m in models if m.progress.watermark is not None}

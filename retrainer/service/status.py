@@ -7,14 +7,16 @@ from typing import Any, Protocol
 
 import msgspec
 
-from retrainer.domain.evaluation import Memory, level_of
+from retrainer.domain.evaluation import Memory, Watch, level_of
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.jobs import Job
 from retrainer.domain.join import Status
 from retrainer.domain.ledger import reign
-from retrainer.domain.metrics import correct, size
+from retrainer.domain.metrics import Cells, Estimate, correct, estimate, size
+from retrainer.domain.slices import by_slice
 from retrainer.domain.tallies import WHOLE, by_slot
-from retrainer.domain.values import Micros, iso, micros, moment
+from retrainer.domain.values import Micros, Slot, iso, micros, moment
+from retrainer.domain.windows import History
 from retrainer.service.policy import ModelPolicy
 from retrainer.stores import DecisionState, IngestView, StatusState
 
@@ -53,9 +55,12 @@ def status(policy: ModelPolicy, state: ReadableState, now: Micros) -> dict[str, 
         "outcomes": _outcomes(policy.name, state),
         "positions": {str(at): view.positions[at].position for at in sorted(mine)},
         "metrics": _metrics(memory),
+        "slices": _slices(policy, memory, state),
         "coverage": _coverage(counts["predictions"]),
         "watermark": iso(watermark) if watermark is not None else None,
         "lag": _lag(view, mine),
+        "catching_up": progress is not None and progress.catching_up,
+        "moved": view.moved.get(policy.name, 0),
         "triggers": _triggers(policy, memory),
         "job": _job(running) if running else None,
         "paused": memory.paused is not None,
@@ -69,22 +74,56 @@ def _counts(stored: Mapping[Status, int]) -> dict[str, dict[str, int]]:
 
 def _outcomes(model: str, state: ReadableState) -> dict[str, int]:
     """Over everything ever joined, open slots included."""
-    tallies = [(key, n) for key, n in state.tallies(model, None, 2**62) if key.slice == WHOLE]
-    slots = by_slot(tallies).values()
+    slots = by_slot(state.tallies(model, None, 2**62, whole=True)).values()
     return {"n": sum(size(cells) for cells in slots), "correct": sum(correct(cells) for cells in slots)}
 
 
 def _metrics(memory: Memory) -> dict[str, Any]:
-    return {
-        name: {
-            "value": found.value,
-            "n": found.n,
-            "low": found.low,
-            "high": found.high,
-            "window": memory.metric_window,
-        }
-        for name, found in memory.metrics.items()
-    }
+    return {name: {**_estimate(found), "window": memory.metric_window} for name, found in memory.metrics.items()}
+
+
+def _slices(policy: ModelPolicy, memory: Memory, state: ReadableState) -> dict[str, Any]:
+    """The metrics of each slice over the newest window of the whole, the slice whose first metric is worst first.
+
+    Judged by the better end of its interval: a slice of a few outcomes, of which nobody knows, is not the worst.
+    """
+    first, before = _window(policy, memory, state), memory.evaluated_until
+    if first is None or before is None:
+        return {}
+    watch = Watch(policy.watch, memory)
+    tallies = state.tallies(policy.name, first, before)
+    own = ((key, n) for key, n in tallies if watch.is_champions(key._replace(slice=WHOLE)))
+    found = {name: _estimates(policy, cells) for name, cells in by_slice(own).items()}
+    known = sorted(((name, one) for name, one in found.items() if one), key=lambda item: (_best(item[1]), item[0]))
+    return {name: {one.metric: _estimate(one) for one in estimates} for name, estimates in known}
+
+
+def _window(policy: ModelPolicy, memory: Memory, state: ReadableState) -> Slot | None:
+    """The first slot of the window that metrics are reported over; None where it is not full, or nobody asks."""
+    if not policy.ingest.predictions.slices or memory.evaluated_until is None:
+        return None
+    watch, window = Watch(policy.watch, memory), policy.watch.report_window
+    history = History(window)
+    tallies = state.tallies(policy.name, None, memory.evaluated_until, whole=True)
+    for slot, cells in by_slot(item for item in tallies if watch.is_champions(item[0])).items():
+        history.add(slot, cells)
+    view = history.view(window)
+    return view.first if view else None
+
+
+def _estimates(policy: ModelPolicy, cells: Cells) -> list[Estimate]:
+    found = (estimate(metric, cells, policy.watch.positive) for metric in policy.watch.metrics)
+    return [one for one in found if one is not None]
+
+
+def _best(estimates: Sequence[Estimate]) -> float:
+    """The most that the first metric could be."""
+    first = estimates[0]
+    return first.value if first.high is None else first.high
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return {"value": found.value, "n": found.n, "low": found.low, "high": found.high}
 
 
 def _coverage(predictions: Mapping[str, int]) -> float | None:

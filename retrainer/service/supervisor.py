@@ -1,4 +1,4 @@
-"""Keeps the roles of one machine running: starts them, starts them again when they end, and stops them in order."""
+"""Keeps the roles of one machine running: starts them, again when they end or hang, and stops them in order."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _STEADY_AFTER = 60.0
 """A role that ran this long starts again at once."""
+_SILENT_FOR = 60.0
+"""Seconds without a heartbeat, after which a role that does not work either is hung."""
+_WORKING_FOR = 900.0
+"""Seconds without a heartbeat, after which even one that works is hung. A long computation takes minutes at most."""
+_WORKING_SHARE = 0.1
+"""A role works if it used this share of a processor. The threads of an idle Kafka client use about a hundredth."""
+_LOOKED_AWAY = 10.0
+"""Seconds without a look of our own (a container that was paused), after which silence says nothing."""
 
 
 @dataclass
@@ -28,6 +36,13 @@ class _Kept:
     started_at: float = 0.0
     start_at: float = 0.0
     wait: float = _FIRST_WAIT
+    beats: int = 0
+    heard_at: float = 0.0
+    heard_cpu: float = 0.0
+
+    def hear(self, role: Role, now: float) -> None:
+        """Something was heard of it, or nothing could have been."""
+        self.beats, self.heard_at, self.heard_cpu = role.beats(), now, role.cpu_seconds()
 
 
 class Supervisor:
@@ -38,6 +53,7 @@ class Supervisor:
         self._roles = roles
         self._clock = clock
         self._log = log
+        self._looked_at = clock.monotonic()
 
     def run(self, stop: Stopped) -> int:
         """Keep the roles running until told to stop, or until one refuses to go on; the exit code."""
@@ -51,14 +67,18 @@ class Supervisor:
     def run_once(self) -> int | None:
         """Start what does not run; the exit code of a role that refused to go on."""
         now = self._clock.monotonic()
+        looked_away = now - self._looked_at > _LOOKED_AWAY
+        self._looked_at = now
         for kept in self._kept:
+            if kept.role is not None:
+                self._listen(kept, kept.role, now, looked_away=looked_away)
             code = kept.role.exit_code() if kept.role else None
             if code == REFUSED:
                 return code
             if code is not None:
                 self._ended(kept, code, now)
             if kept.role is None and now >= kept.start_at:
-                kept.role, kept.started_at = self._roles.start(kept.name), now
+                self._start(kept, now)
         return None
 
     def stop(self) -> None:
@@ -73,6 +93,23 @@ class Supervisor:
             if role.exit_code() is None:
                 self._log.error("role.killed", role=name)
                 role.kill()
+
+    def _start(self, kept: _Kept, now: float) -> None:
+        kept.role, kept.started_at = self._roles.start(kept.name), now
+        kept.hear(kept.role, now)
+
+    def _listen(self, kept: _Kept, role: Role, now: float, *, looked_away: bool) -> None:
+        """Kill a role that hangs: a client may wait for ever, threads for each other. It is then started again."""
+        if looked_away or role.beats() != kept.beats:
+            kept.hear(role, now)
+        silent = now - kept.heard_at
+        if silent < _SILENT_FOR or role.exit_code() is not None:
+            return
+        worked = role.cpu_seconds() - kept.heard_cpu
+        if silent >= _WORKING_FOR or worked < _WORKING_SHARE * silent:
+            self._log.error("role.hung", role=kept.name, seconds=round(silent, 1), cpu_seconds=round(worked, 1))
+            role.kill()
+            kept.hear(role, now)  # so that one which the kernel holds is killed again later, not all the time
 
     def _ended(self, kept: _Kept, code: int, now: float) -> None:
         if now - kept.started_at >= _STEADY_AFTER:

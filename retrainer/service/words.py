@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+_SLICES: Final = 10
+"""How many slices are shown, the worst ones."""
 
 
 def status_in_words(name: str, status: Mapping[str, Any]) -> str:
@@ -13,6 +16,7 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
         f"{name}",
         f"  champion     version {champion['version'] or '-'} ({champion['alias']}) since {champion['since'] or '-'}",
         *[f"  {metric:<12} {_metric(found)}" for metric, found in status["metrics"].items()],
+        *[f"  {line}" for line in _slices(status["slices"])],
         f"  outcomes     {status['outcomes']['n']} joined ever, {status['outcomes']['correct']} of them correct",
         f"  predictions  {_counts(counts['predictions'])}",
         f"  labels       {_counts(counts['labels'])}",
@@ -21,6 +25,10 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
         *[f"  {trigger:<12} {found['kind']}: {found['state']}" for trigger, found in status["triggers"].items()],
         f"  job          {_job(status['job'])}",
     ]
+    if status["moved"]:
+        lines.append(f"  moved        {status['moved']} outcomes came for a closed minute and count in a later one")
+    if status["catching_up"]:
+        lines.append("  catching up  far behind the end of the topics; triggers launch nothing until it is there")
     if status["paused"]:
         lines.append("  paused       deciding is paused")
     if status["next_schedule"]:
@@ -29,8 +37,25 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
 
 
 def _metric(found: Mapping[str, Any]) -> str:
+    return f"{_estimate(found)}, window {found['window']}"
+
+
+def _estimate(found: Mapping[str, Any]) -> str:
     interval = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"
-    return f"{found['value']:.3f}{interval} over {found['n']} outcomes, window {found['window']}"
+    return f"{found['value']:.3f}{interval} over {found['n']} outcomes"
+
+
+def _slices(slices: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
+    """Each slice's first metric; they come worst first."""
+    if not slices:
+        return []
+    shown = list(slices.items())[:_SLICES]
+    width = max(len(name) for name, _ in shown)
+    lines = ["slices       in the newest window, worst first"]
+    for name, metrics in shown:
+        metric, found = next(iter(metrics.items()))
+        lines.append(f"  {name:<{width}}  {metric} {_estimate(found)}")
+    return lines if len(slices) <= _SLICES else [*lines, f"  and {len(slices) - _SLICES} more: status --json"]
 
 
 def _counts(counts: Mapping[str, int]) -> str:

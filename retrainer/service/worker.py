@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
-from retrainer.errors import Fenced, PositionLost, Refused
+from retrainer.errors import Fenced, PositionLost, Refused, RetrainerError
 from retrainer.ports import Stopped
 from retrainer.service.dependency import Dependency
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.recovery import Recovered, find, recover
 from retrainer.service.shard import Shard
+from retrainer.service.space import Space
 
 _POLL_SECONDS = 0.25
+_FRESH_SECONDS = 10.0
+"""A snapshot younger than this is good enough for a stop."""
 
 
 class Worker:
@@ -26,6 +30,7 @@ class Worker:
         self.owner = owner
         self._broker = Dependency("broker", parts.logger, parts.clock)
         self._store = Dependency("database", parts.logger, parts.clock)
+        self._space = Space(parts.disk, policy.flush_bytes, parts.clock, parts.logger)
         self._shard: Shard | None = None
 
     @property
@@ -56,28 +61,43 @@ class Worker:
         """Leave in order. What cannot be flushed is dropped: the log still has it."""
         try:
             if self._shard is not None:
-                self._flush(self._shard)
+                self._flush(self._shard, whole=True)
+                self._shard.snapshot(older_than=_FRESH_SECONDS)
         except Fenced as error:
             self._drop(error)
         finally:
+            self.parts.background.close()
             self.parts.log.close()
 
     def _work(self) -> bool:
         assert self._shard is not None
-        if self._store.lost_at is None:  # else the log keeps what memory should not
+        reading = self._store.lost_at is None and self._space.allowed()  # else the log keeps what memory should not
+        if reading:
+            batches: Sequence[RecordBatch] = ()
             with self._broker:
-                self._shard.read(self.parts.log.poll(_POLL_SECONDS))
+                batches = self.parts.log.poll(_POLL_SECONDS)
                 self._shard.watch_partitions()
+            self._shard.read(batches)  # what was polled never comes again: an error in here is no outage to wait for
         if self._shard.is_due():
             self._flush(self._shard)
-        return self._broker.lost_at is None and self._store.lost_at is None
+        elif self._shard.is_stored():
+            with self._store:
+                self._shard.settle()
+            self._look_at_space()
+        return reading and self._broker.lost_at is None and self._store.lost_at is None
 
-    def _flush(self, shard: Shard) -> None:
+    def _flush(self, shard: Shard, *, whole: bool = False) -> None:
         ends: Mapping[Partition, int] = {}
         with self._broker:
             ends = self.parts.log.ends()
         with self._store:
-            shard.flush(ends)
+            shard.flush(ends, whole=whole)
+        self._look_at_space()
+
+    def _look_at_space(self) -> None:
+        """After a commit: the disk may be what it failed for."""
+        if self._store.lost_at is not None:
+            self._space.failed()
 
     def _assign(self) -> bool:
         with self._store:
@@ -99,9 +119,12 @@ class Worker:
         self.parts.logger.error("offsets.gap", positions=error.positions)
         with suppress(Fenced):
             if self._shard is not None:
-                self._flush(self._shard)
+                self._flush(self._shard, whole=True)
         raise Refused(f"records were removed before they were read: {error}") from error
 
     def _drop(self, error: Fenced) -> None:
         self.parts.logger.warning("shard.revoked", reason=str(error))
+        if self.parts.background.is_begun:
+            with suppress(RetrainerError):
+                self.parts.background.finish()
         self._shard = None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.service import shard as shard_module
+from retrainer.service import storing
 from tests.service.control import Control, model, with_outcomes
 from tests.service.world import World
 
@@ -21,7 +21,7 @@ def world() -> World:
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Segments as rows, or each in a file of its own."""
     if request.param == "files":
-        monkeypatch.setattr(shard_module, "_INLINE_BYTES", -1)
+        monkeypatch.setattr(storing, "_INLINE_BYTES", -1)
     return str(request.param)
 
 

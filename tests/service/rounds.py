@@ -32,6 +32,7 @@ class Deciding:
         self.reign = CHAMPION
         self.rounds: list[Round] = []
         self.first_open: Slot | None = None
+        self.catching_up = False
         self._ingest = self.world.state.claim("ingest", "test", 0)
         self._known = False
         self.restart()
@@ -71,7 +72,8 @@ class Deciding:
     def round(self) -> Round:
         """One round, as the controller does it."""
         requests = self.state.requests(self.policy.name)
-        done = self.decider.run_round(self.reign, self.first_open, requests, self.world.clock.now())
+        now = self.world.clock.now()
+        done = self.decider.run_round(self.reign, self.first_open, requests, now, catching_up=self.catching_up)
         self.rounds.append(done)
         return done
 

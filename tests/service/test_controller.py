@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from retrainer.adapters.memory_registry import MemoryRegistry
+from retrainer.domain.ingest import ModelDelta
 from retrainer.domain.jobs import JobState
 from retrainer.domain.ledger import Act
 from retrainer.errors import Fenced, Refused, Unreachable
@@ -17,6 +18,7 @@ from retrainer.ports import Limits, Stopped, TrainingEnded
 from retrainer.service.asking import ask
 from retrainer.service.controller import Controller
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.stores import Flush
 from tests.service.control import Control, StillController, model
 from tests.service.world import Crash, World, at, policy
 
@@ -43,6 +45,15 @@ def happen(control: Control, minute: int, right: int = 0, wrong: int = 0, versio
         world.label(key, minute + 1, "late" if number < right else "on_time")
     world.predict(f"later than {minute}", minute + 10)
     world.settle(world.worker())
+
+
+def fall_behind(control: Control, *, catching_up: bool = True) -> None:
+    """The worker stores how far it has come, and whether that is far behind the end of the topics."""
+    state = control.world.state
+    progress = state.model_progress()["flights"].progress
+    delta = ModelDelta(model="flights", progress=progress, tallies={}, counts={})
+    lease = state.claim("ingest", "here/1", control.clock.now())
+    state.commit(Flush(lease=lease, at=0, moves={}, segment=None, deltas=[delta], catching_up=catching_up))
 
 
 def outcomes(control: Control) -> list[str]:
@@ -77,6 +88,17 @@ def test_a_breach_leads_to_a_promotion(control: Control, controller: StillContro
     assert (decided["model"], decided["triggers"], decided["champion"]) == ("flights", ["low_accuracy"], "1")
     assert decided["job_id"] == control.entries.one("job.started")["job_id"] == control.stored().job_id
     assert decided["evidence"]["triggers"]["low_accuracy"]["value"] == 0.0
+
+
+def test_nothing_is_launched_before_the_worker_has_caught_up(control: Control, controller: StillController) -> None:
+    happen(control, 0, wrong=10)
+    fall_behind(control)
+    controller.round()
+    assert outcomes(control) == ["hold"]
+    assert control.entries.one("retrain.held")["reason"] == "catching_up"
+    fall_behind(control, catching_up=False)
+    controller.round()
+    assert outcomes(control) == ["hold", "retrain"]
 
 
 def test_the_promoted_version_is_watched_anew(control: Control, controller: StillController) -> None:

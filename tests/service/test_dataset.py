@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrainer.domain.events import Label, Origin, Partition, Prediction
+from retrainer.domain.join import Absent
+from retrainer.domain.mapping import Field
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.values import Micros
 from retrainer.ports import DatasetRow
@@ -108,6 +110,41 @@ def test_only_the_models_own_events(tmp_path: Path) -> None:
     built = build(world, tmp_path, 60, replace(AT_ONCE, ingest=own))
     assert [(row.predicted_at, row.known_at, row.label) for row in built.rows] == [(at(10), at(20), "late")]
     assert built.rows[0].features == {}  # what tells models apart tells nothing about the outcome
+
+
+def test_a_label_that_was_taken_back_makes_no_row_from_then_on(tmp_path: Path) -> None:
+    keyed = replace(FLIGHTS, labels=replace(FLIGHTS.labels, id=(Field(paths=("id", "$key")),)))
+    world = World(models=(keyed,))
+    world.predict("f1", 10)
+    world.label("f1", 20)
+    world.write(Partition(LABELS, 0), None, key=b"f1", timestamp=at(30) // 1000)
+    own = replace(AT_ONCE, ingest=keyed)
+    assert build(world, tmp_path, 30, own).ids == ["f1"]
+    assert build(world, tmp_path, 31, own).dataset is None
+
+
+def test_what_the_absence_of_a_label_implies_is_a_row_once_its_slot_has_passed(tmp_path: Path) -> None:
+    silent = policy(absent=Absent(after=20 * MINUTE, value="on_time"))
+    world = World(models=(silent,))
+    world.predict("f1", 10)
+    world.predict("f2", 10)
+    world.label("f2", 12, "late")
+    own = replace(AT_ONCE, ingest=silent)
+    assert build(world, tmp_path, 30, own).ids == ["f2"]
+    first, second = build(world, tmp_path, 31, own).rows
+    assert (first.id, first.label, first.known_at) == ("f1", "on_time", at(30))
+    assert (second.id, second.label, second.known_at) == ("f2", "late", at(12))
+
+
+def test_nothing_is_mature_before_the_absence_of_a_label_means_something(tmp_path: Path) -> None:
+    silent = policy(absent=Absent(after=20 * MINUTE, value="on_time"))
+    world = World(models=(silent,))
+    for minute in range(30):
+        world.predict(minute, minute)
+        world.label(minute, minute + 1)
+    built = build(world, tmp_path, 35, replace(model(), ingest=silent))
+    assert built.dataset is not None
+    assert (built.dataset.rows, built.dataset.mature_after) == (16, 20 * MINUTE)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

@@ -13,6 +13,7 @@ from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.base import Level
+from retrainer.domain.values import iso
 from retrainer.errors import Fenced, Unreachable
 from tests.service.control import answer, model
 from tests.service.rounds import FIRST, Deciding
@@ -196,6 +197,85 @@ def test_judgements_against_the_same_champion_are_counted(deciding: Deciding) ->
     deciding.outcomes(130, wrong=10, version="2")
     deciding.round()
     assert deciding.state.jobs()[-1].judgement == 1
+
+
+# A backlog
+
+
+def test_while_the_worker_catches_up_triggers_only_hold_and_at_the_end_they_launch(deciding: Deciding) -> None:
+    deciding.catching_up = True
+    for minute in (10, 20, 30):
+        deciding.bad(minute)
+    deciding.restart()
+    deciding.round()
+    assert deciding.told == [("hold", "catching_up")]
+    deciding.catching_up = False
+    done = deciding.round()  # although no slot has closed since
+    assert deciding.told == [("hold", "catching_up"), ("retrain", "fired")]
+    assert [job.decided_at for job in done.jobs] == [at(31)]
+    assert deciding.round().decisions == []
+    assert len(deciding.state.jobs()) == 1
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_slot_that_was_held_is_decided_once(deciding: Deciding, restarted: bool) -> None:
+    deciding.catching_up = True
+    deciding.bad(10)
+    for behind in (False, True, False, True):
+        deciding.catching_up = behind
+        deciding.round()
+        if restarted:
+            deciding.restart()
+        if deciding.state.jobs(unfinished=True):
+            deciding.end_job()
+            deciding.world.clock.advance(10)
+    retrained = [one.decision_id for one in deciding.decisions if one.outcome is Outcome.RETRAIN]
+    assert retrained == [f"flights@{iso(at(11))[:16]}"]
+    assert len({one.decision_id for one in deciding.decisions}) == len(deciding.decisions)
+    assert len(deciding.state.jobs()) == 1
+
+
+def test_what_closes_with_the_end_of_a_backlog_is_part_of_it(deciding: Deciding) -> None:
+    deciding.catching_up = True
+    deciding.outcomes(9, right=1)
+    deciding.round()
+    deciding.restart()
+    deciding.outcomes(10, right=5, wrong=5)
+    deciding.outcomes(40, wrong=5)
+    deciding.catching_up = False
+    deciding.round()
+    assert deciding.told == [("hold", "catching_up"), ("retrain", "fired")]
+    (job,) = deciding.state.jobs()
+    assert job.decided_at == at(41)  # the last slot, not the one in which it fired
+
+
+def test_what_is_over_by_the_end_of_a_backlog_launches_nothing(deciding: Deciding) -> None:
+    deciding.catching_up = True
+    deciding.bad(10)
+    deciding.outcomes(40, right=10)
+    deciding.catching_up = False
+    deciding.round()
+    assert deciding.told == [("hold", "catching_up")]
+    deciding.bad(80)
+    assert deciding.told == [("hold", "catching_up"), ("retrain", "fired")]
+
+
+def test_a_first_model_waits_for_the_end_of_a_backlog_too(deciding: Deciding) -> None:
+    deciding.reign = Reign(version=None, effective_from=None)
+    deciding.catching_up = True
+    deciding.bad(10)
+    assert deciding.told == [("hold", "catching_up")]
+    deciding.catching_up = False
+    deciding.round()
+    assert deciding.told == [("hold", "catching_up"), ("retrain", "fired")]
+
+
+def test_a_person_need_not_wait_for_the_end_of_a_backlog(deciding: Deciding) -> None:
+    deciding.catching_up = True
+    deciding.outcomes(10, right=10)
+    deciding.ask()
+    deciding.round()
+    assert deciding.told == [("retrain", "fired")]
 
 
 # People

@@ -17,15 +17,25 @@ NAMES = ("worker", "controller")
 
 @dataclass
 class FakeRole:
-    """`ports.Role` that ends when a test says so."""
+    """`ports.Role` that ends when a test says so; it beats whenever it is listened to, unless it hangs."""
 
     code: int | None = None
+    hangs: bool = False
+    heard: int = 0
+    cpu: float = 0.0
     asked: bool = False
     killed: bool = False
     obeys: bool = True
 
     def exit_code(self) -> int | None:
         return self.code
+
+    def beats(self) -> int:
+        self.heard += not self.hangs
+        return self.heard
+
+    def cpu_seconds(self) -> float:
+        return self.cpu
 
     def ask_to_stop(self) -> None:
         self.asked = True
@@ -170,3 +180,77 @@ def test_whoever_has_ended_already_is_not_asked(machine: Machine) -> None:
 def test_a_stop_before_anything_was_started(machine: Machine) -> None:
     assert machine.supervisor.run(Stop(machine.clock, 0)) == 0
     assert machine.roles.started == []
+
+
+# Roles that hang
+
+
+def test_a_role_that_hangs_is_killed_and_started_again_and_the_other_left_alone(machine: Machine) -> None:
+    machine.watch(5)
+    machine.roles.running["worker"].hangs = True
+    machine.watch(59)
+    assert "role.hung" not in machine.entries.events
+    hung = machine.roles.running["worker"]
+    machine.watch(3)
+    assert hung.killed
+    assert machine.entries.events == ["role.hung", "role.restarted"]
+    assert machine.entries.one("role.hung") == {
+        "log_level": "error",
+        "role": "worker",
+        "seconds": pytest.approx(60, abs=0.2),
+        "cpu_seconds": 0.0,
+    }
+    assert machine.entries.one("role.restarted")["exit_code"] == -9
+    assert [len(machine.roles.starts_of(name)) for name in NAMES] == [2, 1]
+
+
+def test_a_role_that_hangs_in_its_start_is_killed_too(machine: Machine) -> None:
+    machine.roles.make = lambda: FakeRole(hangs=True)
+    machine.watch(61)
+    assert [entry["role"] for entry in machine.entries.of("role.hung")] == ["worker", "controller"]
+
+
+def test_a_silent_role_that_works_is_given_longer_but_not_for_ever(machine: Machine) -> None:
+    machine.watch(5)
+    busy = machine.roles.running["controller"]
+    busy.hangs = True
+    for _ in range(890):
+        busy.cpu += 0.5
+        machine.watch(1)
+    assert machine.entries.events == []
+    machine.watch(15)
+    assert machine.entries.one("role.hung")["cpu_seconds"] == 445
+
+
+def test_the_threads_of_an_idle_client_are_no_work(machine: Machine) -> None:
+    machine.watch(5)
+    idle = machine.roles.running["worker"]
+    idle.hangs = True
+    for _ in range(61):
+        idle.cpu += 0.02
+        machine.watch(1)
+    assert idle.killed
+
+
+def test_a_supervisor_that_was_paused_itself_takes_no_silence_for_a_hang(machine: Machine) -> None:
+    machine.watch(5)
+    for role in machine.roles.running.values():
+        role.hangs = True
+    machine.clock.advance(3600)
+    machine.watch(30)
+    assert machine.entries.events == []
+    machine.watch(31)
+    assert machine.entries.events.count("role.hung") == 2
+
+
+def test_a_hung_role_that_cannot_even_be_killed_is_not_started_beside_itself(machine: Machine) -> None:
+    """A process deep in the kernel outlives SIGKILL; two workers at once would only fence each other."""
+    machine.watch(5)
+    stuck = machine.roles.running["worker"]
+    stuck.hangs = True
+    stuck.kill = lambda: None  # type: ignore[method-assign]  # the kernel does not answer
+    machine.watch(70)
+    assert len(machine.roles.starts_of("worker")) == 1
+    stuck.code = -9
+    machine.watch(1)
+    assert len(machine.roles.starts_of("worker")) == 2

@@ -6,7 +6,7 @@ import pytest
 
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused
-from retrainer.service import shard as shard_module
+from retrainer.service import storing
 from retrainer.stores import StoredPosition
 from tests.service.world import FLIGHTS, LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, Crash, World, at, policy
 
@@ -93,17 +93,6 @@ def test_labels_without_a_prediction_are_forgotten_one_by_one(restarted: bool) -
     assert world.counts() == {"labels.consumed": 4, "labels.orphaned": 3, "labels.waiting": 1}
 
 
-def test_a_restart_reads_only_segments_that_still_matter() -> None:
-    world = World(models=(policy(max_delay=4 * MINUTE, lateness=1 * MINUTE),))
-    worker = world.worker()
-    for number in range(60):
-        world.predict(number, number)
-        world.settle(worker)
-    world.settle(world.worker())
-    assert len(list(world.state.segments())) == 60
-    assert world.entries.of("shard.assigned")[-1]["replayed"] == 12
-
-
 def test_slots_close_only_in_the_commit_that_closed_them(world: World) -> None:
     worker = world.worker()
     world.predict("f1", 10)
@@ -122,7 +111,7 @@ def test_slots_close_only_in_the_commit_that_closed_them(world: World) -> None:
 
 
 def test_segment_files_that_nobody_registered_are_swept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shard_module, "_INLINE_BYTES", -1)
+    monkeypatch.setattr(storing, "_INLINE_BYTES", -1)
     for place in ("segment.write", "segment.written", "commit.begin"):
         world.predict(place, 0)
         world.crasher.arm(place)

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.memory_state import MemoryManifest, MemorySegments
+from retrainer.adapters.memory_manifest import MemoryManifest
+from retrainer.adapters.memory_segments import MemorySegments
 from retrainer.adapters.segments import LocalSegments
 from retrainer.domain.events import Label, Origin, Partition, Prediction, RecordQuarantined, Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Status
-from retrainer.service import shard as shard_module
+from retrainer.service import storing
 from retrainer.stores import Flush
 from tests.contract.states import SqlRig
 from tests.domain.oracle import expected, unslotted
@@ -245,7 +246,7 @@ def tell(story: Story, *models: IngestPolicy, folder: Path | None = None) -> Tel
     if folder is not None and isinstance(world, SqlWorld):
         world.keep_in(folder)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(shard_module, "_INLINE_BYTES", story.inline_bytes)
+        patched.setattr(storing, "_INLINE_BYTES", story.inline_bytes)
         return Telling(story, world)
 
 

@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from retrainer.adapters.background import InlineBackground
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.memory import MemoryLog
-from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState, MemoryManifest, MemorySegments
-from retrainer.domain.events import Partition, Record, RecordQuarantined
+from retrainer.adapters.memory import MemoryDisk, MemoryLog
+from retrainer.adapters.memory_manifest import MemoryManifest
+from retrainer.adapters.memory_segments import MemorySegments, MemorySnapshots
+from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState
+from retrainer.domain.batches import RecordBatch
+from retrainer.domain.events import Partition, RecordQuarantined
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import JoinPolicy
 from retrainer.domain.mapping import EventMapping, Field
 from retrainer.domain.values import SECOND, Micros
-from retrainer.ports import Segments, Start
+from retrainer.ports import Background, Segments, Snapshots, Start
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.status import ReadableState
 from retrainer.service.worker import Worker
@@ -71,7 +75,7 @@ class Log(MemoryLog):
         """Whether everything assigned has been read."""
         return bool(self._positions) and all(to == self._held[at].end for at, to in self._positions.items())
 
-    def poll(self, _: float, /) -> Sequence[Record]:
+    def poll(self, _: float, /) -> Sequence[RecordBatch]:
         self.polls += 1
         self.fail_at("poll")
         return super().poll(0)
@@ -111,6 +115,16 @@ FLIGHTS = policy()
 
 
 @dataclass
+class FixedMemory:
+    """`ports.Memory` that says what it is told to."""
+
+    bytes: int = 0
+
+    def resident(self) -> int:
+        return self.bytes
+
+
+@dataclass
 class World:
     """Clock, topics, manifest and segments; workers come and go."""
 
@@ -119,6 +133,9 @@ class World:
     batch: int = 10_000
     flush_bytes: int = 2**26
     start: Start = "earliest"
+    memory_limit: int = 2 * 2**30
+    poison_limit: int = 1000
+    background: Callable[[], Background] = InlineBackground
 
     def __post_init__(self) -> None:
         self.clock = FakeClock()
@@ -131,6 +148,10 @@ class World:
         self.state: IngestState = MemoryIngestState(self.manifest)
         self.decisions: ReadableState = MemoryDecisionState(self.manifest)
         self.files: Segments = self.segments
+        self.snapshots = MemorySnapshots(self.crasher)
+        self.saved: Snapshots = self.snapshots
+        self.disk = MemoryDisk(100 * 2**30)
+        self.memory = FixedMemory()
 
     def predict(self, key: object, minute: float, value: str = "late", *, number: int = 0, **fields: Any) -> int:
         """Write a prediction; its offset."""
@@ -152,11 +173,21 @@ class World:
             log=log or self.log,
             state=self.state,
             segments=self.files,
+            snapshots=self.saved,
+            disk=self.disk,
+            memory=self.memory,
+            background=self.background(),
             decoder=JsonDecoder(),
             clock=self.clock,
             logger=self.entries.logger,
         )
-        policy = WorkerPolicy(models=self.models, start=self.start, flush_bytes=self.flush_bytes)
+        policy = WorkerPolicy(
+            models=self.models,
+            start=self.start,
+            flush_bytes=self.flush_bytes,
+            memory=self.memory_limit,
+            poison_limit=self.poison_limit,
+        )
         return Worker(policy, parts, owner)
 
     def settle(self, worker: Worker, log: Log | None = None) -> None:
@@ -203,8 +234,8 @@ class World:
         offsets: dict[Partition, list[int]] = {}
         for segment in self.state.segments():
             content = segment.content if segment.content is not None else self.files.read(segment.name)
-            for record in self.files.unpack(content):
-                offsets.setdefault(record.partition, []).append(record.offset)
+            for batch in self.files.unpack(content):
+                offsets.setdefault(batch.partition, []).extend(batch.offsets)
         return offsets
 
     def quarantined(self) -> Sequence[RecordQuarantined]:

@@ -1,0 +1,66 @@
+"""Snapshots of what a worker remembers, every few minutes and at a stop. They only shorten the next start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from retrainer.domain.events import Partition
+from retrainer.domain.ingest import ModelIngest
+from retrainer.errors import Unreachable
+from retrainer.service.ingesting import WorkerParts, WorkerPolicy
+from retrainer.stores import Lease, NewSnapshot
+
+_MANY_RECORDS = 2_000_000
+_SELDOM_ENOUGH = 20.0
+
+
+class Saver:
+    """Saves the models of one assignment."""
+
+    def __init__(self, policy: WorkerPolicy, parts: WorkerParts, lease: Lease, fingerprints: Mapping[str, str]) -> None:
+        self._every = policy.snapshot_every.total_seconds()
+        self._parts = parts
+        self._lease = lease
+        self._fingerprints = fingerprints
+        self._saved_at = parts.clock.monotonic()
+        self._saved = 0
+        self._records = 0
+
+    def is_due(self, every: float | None = None) -> bool:
+        """Whether the last one is older than usual, or than so many seconds, or so much has been read since."""
+        age = self._parts.clock.monotonic() - self._saved_at
+        much = self._records >= _MANY_RECORDS and age >= _SELDOM_ENOUGH
+        return much or age >= (self._every if every is None else every)
+
+    def add(self, records: int) -> None:
+        """So many more were committed: a start without another snapshot would read them again."""
+        self._records += records
+
+    def save(self, models: Sequence[ModelIngest], positions: Mapping[Partition, int]) -> None:
+        """Save models of which everything is committed, up to these positions.
+
+        Where that cannot be written it is said, and tried again when the next one is due.
+
+        Raises:
+            Fenced: another owns the shard now.
+        """
+        self._saved_at, self._records = self._parts.clock.monotonic(), 0
+        try:
+            self._save(models, positions)
+        except Unreachable as error:
+            self._parts.logger.warning("snapshot.failed", error=str(error))
+
+    def _save(self, models: Sequence[ModelIngest], positions: Mapping[Partition, int]) -> None:
+        self._saved += 1
+        name = f"{self._lease.epoch:06d}-{self._saved:08d}.snapshot"  # nobody else has this epoch
+        size = self._parts.snapshots.write(name, {model.policy.model: model.remember() for model in models})
+        saved = NewSnapshot(name=name, positions=positions, fingerprints=self._fingerprints, size=size)
+        self._parts.state.register_snapshot(self._lease, saved, self._parts.clock.now())
+        self._parts.snapshots.sweep(self._parts.state.snapshot_files(), epoch=self._lease.epoch)
+        self._parts.logger.info(
+            "snapshot.taken",
+            name=name,
+            bytes=size,
+            remembered={model.policy.model: len(model.table) for model in models},
+            seconds=round(self._parts.clock.monotonic() - self._saved_at, 3),
+        )
