@@ -14,9 +14,9 @@ LOCKED := --require-hashes --no-build-isolation --use-pep517 --only-binary :all:
 UV_VERSION := 0.13.9
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --custom-compile-command "make lock" $(UPGRADE)
-CODE := retrainer tests docs
+CODE := retrainer tests docs benchmarks
 
-.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka test-slow lock clean
+.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short test-slow lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +57,17 @@ kafka-stop: ## stops it
 test-kafka: setup-dev kafka ## the tests against Apache Kafka, which they stop and start again
 	$(PY) -m pytest -m kafka
 
+chaos-short: setup-dev ## the worker killed and frozen, the broker killed, the disk full: nothing lost, nothing double
+	$(PY) -m tests.chaos short
+
+chaos: setup-dev ## the same with a million predictions; a quarter of an hour
+	$(PY) -m tests.chaos full
+
 test-slow: setup-dev ## the tests that take minutes
 	$(PY) -m pytest -m slow
+
+bench-ingest: setup kafka ## measures the ingest worker against Apache Kafka (docs/benchmarks.md); half an hour
+	$(PY) -m benchmarks.ingest
 
 lock: setup-dev ## writes the lock files anew; UPGRADE=--upgrade takes the newest versions
 	$(PIP) install uv==$(UV_VERSION)
