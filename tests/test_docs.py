@@ -174,6 +174,21 @@ def test_operations_knows_every_guard() -> None:
     assert {reason for reason in reasons if f"| `{reason}` |" not in page} == set()
 
 
+def test_failures_has_every_case_once_and_names_its_tests() -> None:
+    page = (ROOT / "docs" / "failures.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \|(.*)$", page, re.MULTILINE))
+    assert sorted(map(int, rows)) == list(range(1, 36))
+    assert len(re.findall(r"^\| \d+ \|", page, re.MULTILINE)) == 35
+    assert [number for number, row in rows.items() if "`test_" not in row] == ["12"]  # nothing like it can happen
+    tests = {
+        name
+        for path in (ROOT / "tests").glob("**/test_*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text())
+    }
+    assert set(re.findall(r"`(test_\w+)`", page)) - tests == set()
+    assert {name for name in tests if name.startswith("test_case_") and f"`{name}`" not in page} == set()
+
+
 # The house
 
 

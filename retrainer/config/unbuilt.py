@@ -75,8 +75,6 @@ _METRICS: Final = f"only {', '.join(CLASSIFICATION)} are computed"
 _GAPS: Final = (
     _Gap("state.database", "only SQLite is supported", _is_not_sqlite),
     _Gap("state.segments", "only a local folder is supported", _is_remote),
-    _Gap("state.memory", "the worker's memory is not limited"),
-    _Gap("state.retention", "segments are kept for ever"),
     _Gap("service.http", "there is no HTTP server"),
     _Gap("service.token", "there is no HTTP server"),
     _Gap("service.quarantine_topic", "quarantined records are not copied"),
@@ -85,9 +83,7 @@ _GAPS: Final = (
     _Gap("models.*.task", "only classification is supported", _is("regression")),
     _Gap("models.*.predictions.expect_every", "silence is not watched"),
     _Gap("models.*.labels.expect_every", "silence is not watched"),
-    _Gap("models.*.labels.absent", "labels are never implied"),
     _Gap("models.*.metrics", _METRICS, _holds_metric_without_code),
-    _Gap("models.*.slices", "metrics are not sliced", _is_full),
     _Gap("models.*.triggers.*.drop", "there is no such trigger"),
     _Gap("models.*.triggers.*.change.metric", "only accuracy is tested", lambda value: value != "accuracy"),
     _Gap("models.*.triggers.*.drift", "there is no such trigger"),

@@ -57,14 +57,21 @@ IN_A_MODEL = {
     "labels: {mature_after: 9d}": 'labels.mature_after: expected at most labels.max_delay, which is 3d, got "9d"',
     "labels: {absent: {after: 4d, value: no}}": "labels.absent.after: expected at most labels.max_delay, which is 3d, "
     'got "4d"',
+    "labels: {absent: {after: 0s, value: no}}": "labels.absent.after: expected a duration longer than nothing, got "
+    '"0s"',
     "labels: {topic: predictions}": "labels.topic: expected another topic than that of predictions, or a different "
     'where on both, got "predictions"',
     "metrics: []": "metrics: expected at least one, got an empty list",
     "metrics: [acuracy]": "metrics.0: expected a metric for classification (accuracy, balanced_accuracy, precision, "
     "recall, f1, f1_macro, f1_weighted, auc, log_loss, brier, calibration_error), "
     'got "acuracy"; did you mean accuracy?',
-    "slices: [{name: a, when: open('f')}]": "slices.0: expected a condition such as distance > 1500 and carrier in "
-    "('AA', 'UA'), got a mapping",
+    "slices: [carrier, {name: a, when: open('f')}]": "slices.1.when: expected comparisons, and, or, not, in, literals "
+    "and feature names, got a call at character 1",
+    "slices: [{name: a, when: x > 1, above: 2}]": "slices.0: expected a feature's name or {name: NAME, when: "
+    "CONDITION}, got a mapping",
+    "slices: [a=b]": 'slices.0: expected a name without =, got "a=b"',
+    "slices: [{name: a=b, when: x > 1}]": "slices.0: expected a name without =, got a mapping",
+    "slices: [a, b, {name: a, when: x > 1}]": 'slices.2: expected another name than that of slices.0, got "a"',
     "triggers: {Low: {schedule: {every: 1d}}}": "triggers.Low: expected a name of small letters, digits and "
     "underscores, such as low_accuracy",
     "triggers: {or: {schedule: {every: 1d}}}": "triggers.or: expected a name that is not a word of the language, such "
@@ -230,6 +237,16 @@ def test_scores_are_needed_where_a_metric_needs_them(problems: Problems) -> None
             "c.yaml:9: models.flights.metrics.1: expected a metric that needs no score, as predictions.fields.score is "
             'null, got "auc"'
         )
+    ]
+
+
+def test_slices_look_at_the_features_that_are_listed(problems: Problems) -> None:
+    features = "    predictions: {fields: {features: [row.carrier, distance]}}\n"
+    slices = '    slices: [row.carrier, row.carier, {name: far, when: "distance > 1 and distnce > 1"}]\n'
+    expected = "expected features of predictions.fields.features"
+    assert problems(BASE + features + slices) == [
+        f'c.yaml:10: models.flights.slices.1: {expected}, got "row.carier"; did you mean row.carrier?',
+        f'c.yaml:10: models.flights.slices.2: {expected}, got "distnce"; did you mean distance?',
     ]
 
 

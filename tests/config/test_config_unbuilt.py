@@ -41,7 +41,8 @@ def test_defaults_ask_for_nothing(asked: Asked) -> None:
         "promotion: {mode: register, probation: null}",
         "promotion: {mode: automatic}",
         "guards: {min_coverage: 0, cooldown: 1h, per_day: 2}",
-        "slices: []",
+        "slices: [carrier]",
+        "labels: {absent: {after: 1h, value: on_time}}",
     ],
 )
 def test_what_is_built_asks_for_nothing(keys: str, asked: Asked) -> None:
@@ -52,12 +53,11 @@ def test_what_is_built_asks_for_nothing(keys: str, asked: Asked) -> None:
     ("keys", "key"),
     [
         ("metrics: [accuracy, log_loss]", "metrics"),
-        ("slices: [carrier]", "slices"),
+        ("judge: {slices: {max_loss: 0.05}}", "judge.slices"),
         ("triggers: {t: {drop: {metric: f1, by: 0.1}}}", "triggers.t.drop"),
         ("triggers: {t: {new_class: {}}}", "triggers.t.new_class"),
         ("triggers: {t: {drift: {}}}", "triggers.t.drift"),
         ("triggers: {t: {threshold: {metric: auc, below: 0.8}}}", "triggers.t.threshold.metric"),
-        ("labels: {absent: {after: 1h, value: no}}", "labels.absent"),
         ("predictions: {expect_every: 1h}", "predictions.expect_every"),
         ("guards: {min_coverage: 0.5}", "guards.min_coverage"),
         ("training: {checks: {on: alert}}", "training.checks"),
@@ -87,8 +87,10 @@ service: {http: "0.0.0.0:80", token: t, notify: [], quarantine_topic: q}
 
 
 def test_what_the_defaults_ask_for_is_named_for_each_model(asked: Asked) -> None:
-    content = BASE.replace("models:", "  slices: [carrier]\nmodels:\n  trains: {}").replace("flights:", "flights: {}")
+    content = BASE.replace("models:", "  guards: {min_coverage: 0.5}\nmodels:\n  trains: {}").replace(
+        "flights:", "flights: {}"
+    )
     assert [(found.key, found.line) for found in asked(content)] == [
-        ("models.trains.slices", 7),
-        ("models.flights.slices", 7),
+        ("models.trains.guards.min_coverage", 7),
+        ("models.flights.guards.min_coverage", 7),
     ]

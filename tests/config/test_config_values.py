@@ -10,13 +10,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from retrainer.bootstrap import model_policy
 from retrainer.config.load import load
-from retrainer.config.model import ModelSettings, Slice
+from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
 from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
 from retrainer.domain.conditions import parse
+from retrainer.domain.join import Absent
 from retrainer.domain.mapping import Field
+from retrainer.domain.slices import SlicePolicy
 from retrainer.domain.training import RowsPolicy
+from retrainer.domain.values import SECOND
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -140,11 +144,17 @@ def test_retrain_when_is_a_condition_over_triggers(read_model: Any) -> None:
     assert model.retrain_when == parse("not a")
 
 
+def test_what_absence_means_is_part_of_the_join(read_model: Any) -> None:
+    silent = read_model("labels: {max_delay: 1h, absent: {after: 30m, value: no_click}}")
+    assert model_policy(silent).ingest.join.absent == Absent(after=1800 * SECOND, value="no_click")
+    assert model_policy(read_model("")).ingest.join.absent is None
+
+
 def test_slices_are_features_or_conditions(read_model: Any) -> None:
     model = read_model("""slices: [carrier, {name: long, when: "distance > 1500 and carrier in ('AA', 'UA')"}]""")
     assert model.slices == (
-        Slice("carrier", field="carrier"),
-        Slice("long", when="distance > 1500 and carrier in ('AA', 'UA')"),
+        SlicePolicy(name="carrier"),
+        SlicePolicy(name="long", when="distance > 1500 and carrier in ('AA', 'UA')"),
     )
 
 
