@@ -16,7 +16,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 	--no-emit-index-url --no-emit-find-links --no-header --custom-compile-command "make lock" $(UPGRADE)
 CODE := retrainer tests docs benchmarks
 
-.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short test-slow lock clean
+.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short proof planted \
+	test-slow lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +63,12 @@ chaos-short: setup-dev ## the worker killed and frozen, the broker killed, the d
 
 chaos: setup-dev ## the same with a million predictions; a quarter of an hour
 	$(PY) -m tests.chaos full
+
+proof: setup-dev ## thousands of stories through the ingest's state machine, other ones each time; ten minutes
+	RETRAINER_PROOF=long $(PY) -m pytest tests/proof/test_machine.py
+
+planted: setup-dev ## plants bugs in copies of the source, and sees that the tests find each; ten minutes
+	$(PY) -m tests.proof.plant
 
 test-slow: setup-dev ## the tests that take minutes
 	$(PY) -m pytest -m slow

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.traffic import BEGINS, MODEL, STEP, id_of, label, moment, prediction
 from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.process import collect_garbage_rarely
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.columns import hashed
 from retrainer.domain.events import Partition
@@ -60,6 +61,7 @@ class Remembering:
         self._next = 0
         self._labelling = _Labelling(remembered // 2)
         self._texts = _Texts()
+        collect_garbage_rarely()  # as a worker's process does
 
     def fill(self) -> None:
         """Let as many predictions pass as are remembered, straight into the table."""

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from cProfile import Profile
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import psutil
 
 from benchmarks.harness import ROOT, Failed, resident
 from benchmarks.traffic import MODEL, Ends, Topics
 from retrainer.bootstrap import Wiring
-from retrainer.config.load import load
+from retrainer.cli import main
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
-from retrainer.logs import configure
 from retrainer.ports import EventLog, Extent, Start
+from retrainer.service.worker import Worker
 
-# Every default, beside what any owner has to say; two slices; the first start at the beginning.
+# Every default, beside what any owner has to say; two slices; the first start at the beginning; little talk.
 _CONFIG: Final = """
+service: {{log: {{level: warning}}}}
 kafka: {{bootstrap_servers: "{servers}", start: earliest}}
 models:
   {model}:
@@ -51,13 +53,14 @@ def configured(folder: Path, servers: str, topics: Topics) -> Path:
 class Watch:
     """When a worker polls, and when it commits; monotonic seconds."""
 
-    def __init__(self, stop: threading.Event, ends: Ends) -> None:
-        """`stop` is set by the first poll after which everything up to these ends has been read."""
+    def __init__(self, stop: Callable[[], None], ends: Ends) -> None:
+        """`stop` is called after the first poll by which everything up to these ends has been read."""
         self.polls: list[tuple[float, float, int]] = []
         """When each began, when it ended, how many records it brought."""
         self.commits: list[float] = []
         """When each commit was durable."""
         self._stop = stop
+        self._stopped = False
         self._missing = {(topic, number): end for topic, number, end in ends}
 
     def polled(self, began: float, batches: Sequence[RecordBatch]) -> None:
@@ -66,8 +69,9 @@ class Watch:
         for batch in batches:
             if batch.next_offset >= self._missing.get(batch.partition, batch.next_offset + 1):
                 del self._missing[batch.partition]
-        if not self._missing:
-            self._stop.set()
+        if not self._missing and not self._stopped:
+            self._stopped = True
+            self._stop()
 
     def committed(self) -> None:
         """The manifest has just been written."""
@@ -120,19 +124,23 @@ class WatchedLog:
 
 
 def run_worker(config: str, ends: Ends, profile: Profile | None = None) -> Watch:
-    """Run the worker that `retrainer worker CONFIG` runs, in this process.
+    """`retrainer worker CONFIG` in this process, in its main thread.
 
-    It is stopped when it has read so far, or after its first poll if there is nothing to read, and commits at once.
+    It is told to stop when it has read so far, or after its first poll if there is nothing to read; it commits at once.
     """
-    configure("json", "warning")
-    stop = threading.Event()
-    worker = Wiring(load(Path(config), {})).worker()
-    watch = Watch(stop, ends)
-    worker.parts = replace(worker.parts, log=WatchedLog(worker.parts.log, watch))
-    if profile is None:
-        worker.run(stop)
-    else:
-        profile.runcall(worker.run, stop)
+    watch = Watch(lambda: signal.raise_signal(signal.SIGTERM), ends)
+    make = Wiring.worker
+
+    def worker(wiring: Wiring) -> Worker:
+        made = make(wiring)
+        made.parts = replace(made.parts, log=WatchedLog(made.parts.log, watch))
+        return made
+
+    with mock.patch.object(Wiring, "worker", worker):
+        command = ["worker", config]
+        code = profile.runcall(main, command) if profile else main(command)
+    if code:
+        raise Failed(f"the worker ended with code {code}")
     return watch
 
 

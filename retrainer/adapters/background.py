@@ -34,10 +34,12 @@ class ThreadBackground:
         work.result()
 
     def close(self) -> None:
-        if self._work is not None:
-            with suppress(RetrainerError):
-                self.finish()
-        self._pool.shutdown()
+        try:
+            if self._work is not None:
+                with suppress(RetrainerError):
+                    self.finish()
+        finally:
+            self._pool.shutdown()
 
 
 class InlineBackground:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -32,7 +32,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         unfinished.rename(path)
         _sync_folder(path.parent)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that is away takes nothing back either
+            unfinished.unlink(missing_ok=True)
         raise Unreachable(f"{path} cannot be written: {error}") from error
 
 

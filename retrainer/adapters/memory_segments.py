@@ -13,7 +13,7 @@ from retrainer.adapters.names import is_written_by
 from retrainer.domain.batches import RecordBatch, batches_of
 from retrainer.domain.events import Record
 from retrainer.domain.ingest import Remembered
-from retrainer.domain.rows import COLUMNS
+from retrainer.domain.rows import COLUMNS, Blocks
 from retrainer.errors import Refused, Unreachable
 
 Boundary = Callable[[str], None]
@@ -134,7 +134,7 @@ class MemorySnapshots:
 
 
 def _copy(remembered: Remembered) -> Remembered:
-    columns = {
+    columns: dict[str, Blocks] = {
         name: [np.concatenate([np.empty(0, COLUMNS[name]), *column])]
         for name, column in remembered.table.columns.items()
     }

@@ -8,9 +8,9 @@ all that comes before it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -36,7 +36,7 @@ class _Model(msgspec.Struct):
     """What the footer says of one model; its columns come in the order of `COLUMNS`, each of so many `rows`."""
 
     name: str
-    rows: int
+    rows: Annotated[int, msgspec.Meta(ge=0)]
     watermark: Micros | None
     first_open: Slot | None
     newest: list[tuple[str, int, Micros]]
@@ -65,8 +65,10 @@ class LocalSnapshots:
 
     def sweep(self, known: Collection[str], *, epoch: int) -> Sequence[str]:
         try:
-            held = [path.name for path in self._folder.iterdir()] if self._folder.is_dir() else []
-            unknown = sorted(name for name in held if name not in known and is_written_by(name, "", epoch))
+            held = [path for path in self._folder.iterdir() if path.is_file()] if self._folder.is_dir() else []
+            unknown = sorted(
+                path.name for path in held if path.name not in known and is_written_by(path.name, "", epoch)
+            )
             for name in unknown:
                 (self._folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -141,7 +143,7 @@ def _read(file: IO[bytes]) -> Mapping[str, Remembered]:
 
 
 def _remembered(model: _Model, file: IO[bytes], digest: Any) -> Remembered:
-    columns: dict[str, Sequence[np.ndarray[Any, Any]]] = {}
+    columns: dict[str, Iterable[np.ndarray[Any, Any]]] = {}
     for name, kind in COLUMNS.items():
         column = np.fromfile(file, kind, model.rows)
         digest.update(column)

@@ -29,7 +29,7 @@ class RecordBatch(NamedTuple):
     @property
     def size(self) -> int:
         """Of keys and values, in bytes."""
-        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+        return _bytes_in(self.values) + _bytes_in(self.keys)
 
     @property
     def next_offset(self) -> int:
@@ -68,6 +68,13 @@ def is_text(column: Column) -> bool:
 def kinds_in(column: Column) -> set[type]:
     """The types of the values."""
     return {str} if is_text(column) else set(map(type, column))
+
+
+def _bytes_in(column: Sequence[bytes | None]) -> int:
+    try:
+        return sum(map(len, column))  # type: ignore[arg-type]  # None is what the except is for
+    except TypeError:
+        return sum(len(found) for found in column if found is not None)
 
 
 def cut(batches: Sequence[RecordBatch], sizes: Sequence[int]) -> Iterator[Sequence[RecordBatch]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrainer.domain.batches import Column, is_text, kinds_in
 from retrainer.domain.index import Mask, Times
@@ -26,6 +26,8 @@ _WEIGHTS: Final[Mapping[str, tuple[int, int]]] = {
     "f": (3, 1),
 }
 """The letters for digits: which number they are part of, and their unit in it."""
+_DIGITS: Final = {"f": 6}
+"""Of fractions, which may be written with fewer."""
 _UNITS: Final[Sequence[TimeUnit]] = ("s", "ms", "us", "ns")
 _BELOW: Final = np.array([10**11, 10**14, 10**17], np.int64)
 """Smaller numbers are of the unit at the same place, larger ones of a later one."""
@@ -76,30 +78,31 @@ def _alike_times(moments: Sequence[str]) -> Times | None:
     if pattern is None or len(letters) != len(moments) * len(pattern.text):
         return None
     letters = letters.reshape(len(moments), -1)
-    if (letters[:, ~pattern.places] != pattern.others).any():
+    if (letters[:, pattern.others] != pattern.signs).any():
         return None
-    digits = letters[:, pattern.places] - np.uint8(ord("0"))
-    years, months, days, micros = (digits.astype(np.float64) @ pattern.weights).astype(np.int64).T
+    years, months, days, micros = pattern.numbers(letters)
     begins = (years * 12 + months - (1970 * 12 + 1)).astype("datetime64[M]").astype("datetime64[D]").astype(np.int64)
     found: Times = (begins + days - 1) * _DAY + micros
     return found
 
 
 class _Pattern:
-    """A way to write a moment. `weights` make year, month, day and microseconds of the day of its digits."""
+    """A way to write a moment: signs at the places `others`, digits everywhere else."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        letters = np.array(list(text))
-        self.places = np.isin(letters, list(_WEIGHTS))
-        self.others = np.frombuffer("".join(letters[~self.places]).encode(), np.uint8)
-        self.weights = np.zeros((int(self.places.sum()), 4))
-        seen: Counter[str] = Counter()
-        for row, letter in enumerate(letters[self.places].tolist()):
-            column, unit = _WEIGHTS[letter]
-            seen[letter] += 1
-            digits = 6 if letter == "f" else text.count(letter)
-            self.weights[row, column] = unit * 10 ** (digits - seen[letter])
+        self.others = np.array([place for place, letter in enumerate(text) if letter not in _WEIGHTS])
+        self.signs = np.frombuffer("".join(text[place] for place in self.others).encode(), np.uint8)
+
+    def numbers(self, letters: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Year, month, day and microseconds of the day, a row each. Added up in whole numbers: BLAS starts threads."""
+        found = np.zeros((4, len(letters)), np.int64)
+        for place, letter in enumerate(self.text):
+            if letter in _WEIGHTS:
+                row, unit = _WEIGHTS[letter]
+                last = self.text.index(letter) + _DIGITS.get(letter, self.text.count(letter)) - 1
+                found[row] += (letters[:, place] - np.int64(ord("0"))) * (unit * 10 ** (last - place))
+        return found
 
 
 def _moment(text: str) -> datetime:

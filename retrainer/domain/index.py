@@ -10,7 +10,7 @@ slow motion.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +70,7 @@ class Events(NamedTuple):
 class Dump(NamedTuple):
     """A table's memory: its columns, what they refer to, and what does not fit into them, by place."""
 
-    columns: Mapping[str, Blocks]
+    columns: MutableMapping[str, Blocks]
     extra: Mapping[int, Extra]
     values: Sequence[str]
     groups: Sequence[Group]
@@ -150,7 +150,7 @@ class JoinTable:
         return Dump(self.rows.dump(), self.rows.dump_extra(), self.values.values, self.groups.values)
 
     def restore(self, dump: Dump) -> None:
-        """Remember what a dump holds, instead of what is remembered now."""
+        """Remember what a dump holds, which is emptied, instead of what is remembered now."""
         self.rows = JoinRows.load(dump.columns, dump.extra)
         self.values, self.groups = Codes(dump.values), Codes(dump.groups)
 

@@ -46,10 +46,10 @@ class JoinPolicy:
     def reach(self) -> Micros:
         """How far before the oldest open slot an event may lie that still matters to what is remembered.
 
-        A label may wait for two horizons, and one that joined is recognised only beside its prediction, which may be
-        `max_delay` older.
+        A label may wait for two horizons, and one that joined or was late is recognised only beside its prediction.
+        That was remembered for a horizon, and for the lateness by which the slots are behind what has been read.
         """
-        return 2 * self.horizon + self.max_delay
+        return 3 * self.horizon + self.lateness
 
     def admits(self, prediction: Prediction, label: Label) -> bool:
         """Whether the label's time lets it join: at most `max_delay` after, at most the horizon before."""

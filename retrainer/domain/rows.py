@@ -7,7 +7,8 @@ A row holds a prediction, a label, or both. What does not fit (a second label, r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from itertools import accumulate, pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -142,15 +143,16 @@ class JoinRows:
 
     def dump_extra(self) -> dict[int, Extra]:
         """What does not fit into the columns, by place in the dump."""
-        places = np.cumsum(self.state[: self._used] != 0) - 1
-        return {int(places[row]): extra for row, extra in self.extra.items()}
+        rows = sorted(self.extra)
+        used = [int(np.count_nonzero(self.state[first:row])) for first, row in pairwise([0, *rows])]
+        return {place: self.extra[row] for place, row in zip(accumulate(used), rows, strict=True)}
 
     @classmethod
-    def load(cls, columns: Mapping[str, Blocks], extra: Mapping[int, Extra]) -> JoinRows:
-        """What the dumps gave. A column that comes in one piece becomes the table's own."""
+    def load(cls, columns: MutableMapping[str, Blocks], extra: Mapping[int, Extra]) -> JoinRows:
+        """What the dumps gave. Takes the columns out one by one, so that no two copies of all are ever in memory."""
         rows = cls()
         for name, kind in COLUMNS.items():
-            blocks = list(columns[name])
+            blocks = list(columns.pop(name))
             whole = blocks[0] if len(blocks) == 1 else np.concatenate([np.empty(0, kind), *blocks])
             rows._used = len(whole)
             setattr(rows, name, _larger(whole, _capacity(len(whole))))

@@ -51,12 +51,13 @@ class Saver:
             self._parts.logger.warning("snapshot.failed", error=str(error))
 
     def _save(self, models: Sequence[ModelIngest], positions: Mapping[Partition, int]) -> None:
+        self._sweep()  # what could not be registered must not pile up; and none is written where none can be
         self._saved += 1
         name = f"{self._lease.epoch:06d}-{self._saved:08d}.snapshot"  # nobody else has this epoch
         size = self._parts.snapshots.write(name, {model.policy.model: model.remember() for model in models})
         saved = NewSnapshot(name=name, positions=positions, fingerprints=self._fingerprints, size=size)
         self._parts.state.register_snapshot(self._lease, saved, self._parts.clock.now())
-        self._parts.snapshots.sweep(self._parts.state.snapshot_files(), epoch=self._lease.epoch)
+        self._sweep()
         self._parts.logger.info(
             "snapshot.taken",
             name=name,
@@ -64,3 +65,6 @@ class Saver:
             remembered={model.policy.model: len(model.table) for model in models},
             seconds=round(self._parts.clock.monotonic() - self._saved_at, 3),
         )
+
+    def _sweep(self) -> None:
+        self._parts.snapshots.sweep(self._parts.state.snapshot_files(), epoch=self._lease.epoch)

@@ -127,10 +127,10 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 
 
 def _coverage(predictions: Mapping[str, int]) -> float | None:
-    """The share of the usable predictions that have their label by now."""
-    joined = predictions["joined"]
-    usable = joined + predictions["pending"] + predictions["unlabelled"]
-    return joined / usable if usable else None
+    """The share of the usable predictions that have their label by now, be it an implied one."""
+    labelled = predictions["joined"] + predictions["implied"]
+    usable = labelled + predictions["pending"] + predictions["unlabelled"]
+    return labelled / usable if usable else None
 
 
 def _lag(view: IngestView, mine: set[Partition]) -> int:

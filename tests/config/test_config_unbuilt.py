@@ -78,11 +78,11 @@ def test_what_is_not_built_is_named_with_its_line(keys: str, key: str, asked: As
 
 def test_the_service_s_keys_are_named(asked: Asked) -> None:
     content = """
-state: {memory: 2GiB, segments: "s3://bucket", database: "postgresql+psycopg://me@db/r"}
+state: {segments: "s3://bucket", database: "postgresql+psycopg://me@db/r"}
 service: {http: "0.0.0.0:80", token: t, notify: [], quarantine_topic: q}
 """
     assert [found.key for found in asked(BASE + "    {}" + content)] == [
-        "state.memory", "state.segments", "state.database", "service.http", "service.token", "service.quarantine_topic",
+        "state.segments", "state.database", "service.http", "service.token", "service.quarantine_topic",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retrainer.bootstrap import model_policy
+from retrainer.bootstrap import Wiring, model_policy
 from retrainer.config.load import load
 from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
@@ -88,6 +89,19 @@ def test_the_full_example_spells_the_defaults(read: Read) -> None:
 
 def test_a_regression_is_judged_by_its_absolute_error(read_model: Any) -> None:
     assert read_model("task: regression").metrics == ("mae",)
+
+
+@pytest.mark.parametrize(("state", "memory"), [("", 2 * 2**30), ("state: {memory: 300MiB}", 300 * 2**20)])
+def test_the_worker_is_told_how_much_memory_it_may_have(state: str, memory: int, tmp_path: Path) -> None:
+    path = tmp_path / "retrainer.yaml"
+    path.write_text(f"{BASE}models: {{flights: }}\n{state}\n")
+    loaded = load(path, {})
+    assert not loaded.unbuilt
+    wiring = Wiring(loaded)
+    with closing(wiring):
+        worker = wiring.worker()
+        worker.stop()
+        assert worker.policy.memory == memory
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ class Rig(ABC):
     """One kind of event log. What a kind cannot do skips the test."""
 
     @abstractmethod
-    def log(self) -> EventLog:
-        """A new reader of it."""
+    def log(self, batch: int = 10_000) -> EventLog:
+        """A new reader of it, whose polls bring at most so many records."""
 
     @abstractmethod
     def topic(self, partitions: int = 1) -> str:
@@ -67,7 +67,8 @@ class MemoryRig(Rig):
     def __init__(self) -> None:
         self.memory = MemoryLog()
 
-    def log(self) -> EventLog:
+    def log(self, batch: int = 10_000) -> EventLog:
+        self.memory._batch = batch
         return self.memory
 
     def topic(self, partitions: int = 1) -> str:
@@ -102,9 +103,9 @@ class EmbeddedRig(Rig):
         self._opened: list[KafkaLog] = []
         self._groups: dict[int, str] = {}
 
-    def log(self) -> EventLog:
+    def log(self, batch: int = 10_000) -> EventLog:
         group = uuid.uuid4().hex
-        log = KafkaLog(self.bootstrap_servers, group, {})
+        log = KafkaLog(self.bootstrap_servers, group, {"max_poll_records": batch})
         self._opened.append(log)
         self._groups[id(log)] = group
         return log

@@ -349,7 +349,8 @@ def test_a_records_own_timestamp_may_be_any_number(stamp: int) -> None:
 
 def test_a_prediction_without_features_is_one_whose_features_are_all_missing() -> None:
     mapping = replace(PLAIN, slices=(SlicePolicy(name="unknown", when="carrier == None or not distance"),))
-    for features in ({}, None, "none", []):
+    absent: list[object] = [{}, None, "none", []]
+    for features in absent:
         found = record(features=features)
         assert prediction_of(mapping, envelope_of(found)).slices == ("unknown",)
         assert all(

@@ -103,6 +103,7 @@ HOSTILE: Final = [
     b'{"id":%b,"time":1,"prediction":"a"}' % (b"9" * 10_000), b'{"id":[[],{"a":"%b"}]}' % (b"x" * MEGABYTES),
     event(prediction=LONG, label=LONG).value, event(version=LONG, label=None).value, event(time=LONG).value,
     event(time="2013-04-15T12:00:00." + "0" * MEGABYTES + "\n").value, b'{"id":"' + LONG.encode(),
+    event(time="0001-01-01\n00:00:00." + "0" * MEGABYTES + "+23:59").value, event(time=10**4000).value,
     b"\xff" * MEGABYTES, b"\x01" * MEGABYTES, b"[" + b"1," * (MEGABYTES // 2),
 ]  # fmt: skip
 

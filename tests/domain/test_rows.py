@@ -99,7 +99,7 @@ class RowsMachine(RuleBasedStateMachine):
     @rule(in_one_piece=st.booleans())
     def go_on_from_a_dump(self, in_one_piece: bool) -> None:
         """In the order of the rows, without those that are free."""
-        columns = {name: [np.array(block) for block in blocks] for name, blocks in self.rows.dump().items()}
+        columns = dict(self.rows.dump())
         if in_one_piece:
             columns = {name: [np.concatenate([np.empty(0, COLUMNS[name]), *found])] for name, found in columns.items()}
         self.rows = JoinRows.load(columns, self.rows.dump_extra())

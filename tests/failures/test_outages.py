@@ -7,8 +7,9 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -16,9 +17,12 @@ from kafka import TopicPartition
 
 from retrainer.adapters import kafka as kafka_module
 from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.kafka import KafkaLog
+from retrainer.domain.batches import Columns
 from retrainer.domain.events import Partition
 from retrainer.errors import Unreachable
+from retrainer.service.worker import Worker
 from tests.contract.event_logs import EmbeddedRig
 from tests.service.control import Control
 from tests.service.world import LABELLED, PREDICTED, Log, World, at, policy
@@ -170,6 +174,52 @@ def test_case_21_what_is_wrong_outside_never_puts_a_record_into_quarantine(world
     assert failures == 0
     assert world.quarantined() == []
     assert world.counts() == {"predictions.consumed": 5, "predictions.pending": 5}
+
+
+class Reaching(JsonDecoder):
+    """A decoder that asks something outside, as one with a schema registry does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+
+    def columns(self, paths: Sequence[str]) -> Callable[[Sequence[bytes | None]], tuple[Columns, Collection[int]]]:
+        read = super().columns(paths)
+
+        def reach(values: Sequence[bytes | None]) -> tuple[Columns, Collection[int]]:
+            if self.away:
+                raise Unreachable("no answer from the registry of schemas")
+            return read(values)
+
+        return reach
+
+
+def test_case_21_a_decoder_that_cannot_be_reached_ends_the_worker_and_skips_no_record(world: World) -> None:
+    """A client never brings again what it has handed out: to wait and poll on would be to skip it."""
+    decoder = Reaching()
+
+    def started() -> Worker:
+        made = world.worker()
+        return Worker(made.policy, replace(made.parts, decoder=decoder), "here/1")
+
+    world.predict("f1", 0)
+    worker = started()
+    world.settle(worker)
+    decoder.away = True
+    world.predict("f2", 0)
+    world.write(PREDICTED, b"poison")
+    with pytest.raises(Unreachable, match="registry of schemas"):
+        world.settle(worker)
+    assert world.positions()["predictions-0"] == 1
+    assert world.quarantined() == []
+    decoder.away = False
+    world.settle(started())
+    assert world.counts() == {
+        "predictions.consumed": 3,
+        "predictions.quarantined": 1,
+        "predictions.pending": 2,
+    }
+    assert world.stored() == {PREDICTED: [0, 1, 2]}
 
 
 @pytest.mark.parametrize("away", ["manifest", "log"])

@@ -62,22 +62,10 @@ BUGS: Final = (
         new="for name, at in self._progress.items() if",
     ),
     Bug(
-        name="failed-commit-dropped",
-        file=_SHARD,
-        old="        self._parts.background.finish()\n        self._tell(self._unsent)\n",
-        new="        unsent, self._unsent = self._unsent, None\n"
-        "        self._cut_at = dict(unsent.positions)\n"
-        "        try:\n"
-        "            self._parts.background.finish()\n"
-        "        finally:\n"
-        "            self._parts.log.commit(unsent.positions)\n"
-        "        return\n",
-    ),
-    Bug(
         name="commit-of-a-dropped-shard-not-awaited",
         file="retrainer/service/worker.py",
         old="        if self.parts.background.is_begun:\n",
-        new="        if self.parts.background.is_done:\n",
+        new="        if False:\n",
     ),
     Bug(
         name="positions-not-compared (twin)",
@@ -155,7 +143,7 @@ BUGS: Final = (
         name="implied-label-not-undone",
         file=_INDEX,
         old="pending = self.rows.state[rows] == PREDICTED\n",
-        new="pending = self.rows.state[rows] & ~DUE == PREDICTED\n",
+        new="pending = self.rows.state[rows] & (PREDICTED | LABELLED | EXTRA) == PREDICTED\n",
     ),
     # Early, late, forgotten
     Bug(

@@ -100,7 +100,7 @@ class Shadow:
                 mark = self.models[policy.model].watermark
                 assert part.watermarks.get(policy.model) == mark, f"{policy.model}: the watermark while it was read"
             self._follow(policy.model, new, tables)
-        self.parts.update({number: new for number in records})
+        self.parts.update(dict.fromkeys(records, new))
         self._before = tables
 
     def _begin(self, policy: IngestPolicy) -> None:
