@@ -11,7 +11,16 @@ from retrainer.domain.columns import ColumnMapping
 from retrainer.domain.events import Label, Partition, Prediction, Side
 from retrainer.domain.index import Dump, Events, JoinTable
 from retrainer.domain.join import JoinPolicy, Status
-from retrainer.domain.mapping import Envelope, EventMapping, Unusable, label_of, matches, prediction_of, tells_time
+from retrainer.domain.mapping import (
+    Envelope,
+    EventMapping,
+    Unusable,
+    label_of,
+    matches,
+    prediction_of,
+    repeats_delete,
+    tells_time,
+)
 from retrainer.domain.tallies import Tallies
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.watermark import EventClock
@@ -168,7 +177,7 @@ class ModelIngest:
     def _single(self, side: Side, envelope: Envelope) -> Sequence[Prediction | Label]:
         """The event in a record that is not like most; none if it does not belong to the model."""
         mapping = self.policy.predictions if side is Side.PREDICTIONS else self.policy.labels
-        if not self._concerns(side, envelope) or not matches(mapping, envelope):
+        if not self._concerns(side, mapping, envelope) or not matches(mapping, envelope):
             self._counts[side, "filtered"] += 1
             return ()
         partition = envelope.record.partition
@@ -181,10 +190,13 @@ class ModelIngest:
             self.clock.saw(partition, label.time)
         return (label,)
 
-    def _concerns(self, side: Side, envelope: Envelope) -> bool:
-        """On a topic of both kinds a tombstone can only be meant for a label."""
+    def _concerns(self, side: Side, mapping: EventMapping, envelope: Envelope) -> bool:
+        """Tombstones are another matter on a topic of both kinds, where they can only be meant for labels, and behind
+        the deletes of change data capture, which they repeat for the log's compaction."""
+        if not envelope.is_tombstone:
+            return True
         shared = len(self._sides[envelope.record.partition.topic]) > 1
-        return not (shared and side is Side.PREDICTIONS and envelope.is_tombstone)
+        return not (shared and side is Side.PREDICTIONS) and not repeats_delete(mapping)
 
     def _join(self, side: Side, events: Events) -> None:
         newest = int(events.time.max())

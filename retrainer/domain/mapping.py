@@ -372,6 +372,11 @@ def reads_rows(mapping: EventMapping) -> bool:
     return any(_is_in_row(path, prefix) for path in mapping.value.paths for prefix in ("", "payload."))
 
 
+def repeats_delete(mapping: EventMapping) -> bool:
+    """Whether a tombstone says nothing that the delete before it has not said: rows whose id is not in the key."""
+    return reads_rows(mapping) and any(all(map(_in_document, part.paths)) for part in mapping.id)
+
+
 def equals(found: object, wanted: str) -> bool:
     """Whether a value is there and its canonical text is the one that is wanted."""
     return _equals(found, wanted)

@@ -187,6 +187,14 @@ class TestRetractions:
         assert (take(found, envelope(TOMBSTONE, topic=topic)) or "").startswith("a tombstone: it has no value")
         assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
 
+    def test_behind_a_delete_it_says_nothing_more(self) -> None:
+        rows = replace(POLICY.labels, id=(Field(paths=("after.id",)),), value=Field(paths=("after.value",)), where={})
+        found = model(replace(POLICY, labels=rows))
+        deleted = {"op": "d", "before": {"id": 1, "value": "x"}, "after": None, "time": NOON}
+        assert take(found, envelope(deleted, topic="labels", time=NOON)) is None
+        assert take(found, envelope(TOMBSTONE, topic="labels", key=b"1", time=NOON)) is None
+        assert found.drain().counts == {(L, "consumed"): 2, (L, "filtered"): 1, (L, "waiting"): 1}
+
     def test_on_a_topic_of_both_kinds_it_concerns_the_labels_alone(self) -> None:
         found = model(SHARED)
         assert (take(found, envelope(TOMBSTONE, topic="events")) or "").count("tombstone") == 1

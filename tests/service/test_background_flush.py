@@ -22,7 +22,16 @@ from retrainer.ports import Background
 from retrainer.service import storing
 from retrainer.service.worker import Worker
 from retrainer.stores import Flush
-from tests.service.test_worker_restarts import FORGETFUL, PATIENT, STORIES, Story, Telling, tell, undisturbed
+from tests.service.test_worker_restarts import (
+    FORGETFUL,
+    PATIENT,
+    STORIES,
+    Story,
+    Telling,
+    read_in_order_of_offsets,
+    tell,
+    undisturbed,
+)
 from tests.service.world import EPOCH, LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, Log, World
 
 
@@ -479,6 +488,7 @@ def test_what_is_committed_beside_the_reading_is_what_is_committed_in_turn(
     )
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(storing, "_INLINE_BYTES", story.inline_bytes)
+        read_in_order_of_offsets(patched)
         seen = Telling(story, world).seen
     assert seen == tell(undisturbed(story), *models).seen
     stored = world.stored()
