@@ -99,6 +99,7 @@ class KafkaLog:
         # kafka-python's partitions are equal to ours, being tuples alike, so that they find ours in here.
         self._same: dict[Partition, Partition] = {}
         self._held: set[Partition] = set()
+        self._rearranged = False
         self._unseeked = True
         self._answered = 0.0
         self._look_at = 0.0
@@ -147,8 +148,7 @@ class KafkaLog:
 
     def hold(self, partitions: Collection[Partition]) -> None:
         self._held = set(partitions)
-        if self._reader is not None and not self._unseeked:
-            self._seek_free()
+        self._rearranged = True
 
     def ends(self) -> Mapping[Partition, int]:
         """As the port says. What follows the last readable record (the marks of transactions, records of an aborted
@@ -197,22 +197,22 @@ class KafkaLog:
             self._unseeked = True
             self._look_at = 0.0  # an outage is over when the partitions are there, not when somebody answers
             self._progress.clear()
-        if self._unseeked:
-            self._seek_free(anew=True)
-            self._unseeked = False
+        if self._unseeked or self._rearranged:
+            self._seek_free()
         return self._reader
 
-    def _seek_free(self, *, anew: bool = False) -> None:
+    def _seek_free(self) -> None:
         """Assign what is not held. A client that pauses a partition may forget it when it is resumed: what it had
         fetched is put aside, and taken up again only if another partition brings nothing in the same moment."""
         free = [TopicPartition(*at) for at in self._positions if at not in self._held]
-        if not free:
-            return  # and nothing is polled
-        known = set() if anew else self._reader.assignment()
-        self._call(self._reader.assign, free)
-        for at in free:
-            if at not in known:
-                self._call(self._reader.seek, at, self._positions[self._same[at]])
+        known = set() if self._unseeked else self._reader.assignment()
+        if free:  # else nothing is polled
+            self._call(self._reader.assign, free)
+            for at in free:
+                if at not in known:
+                    self._call(self._reader.seek, at, self._positions[self._same[at]])
+            self._unseeked = False
+        self._rearranged = False
 
     def _look_around(self) -> None:
         """Nothing came: is a broker there, and are the positions?
@@ -246,13 +246,17 @@ class KafkaLog:
     def _end_by(self, at: Partition, answer: Any) -> int | None:
         if not _names_last_batch(answer):
             return int(answer.offset)
-        asked = not self._unseeked and self._reader is not None and at not in self._held
-        highwater = self._reader.highwater(TopicPartition(*at)) if asked else None
+        highwater = self._reader.highwater(TopicPartition(*at)) if self._is_read(at) else None
         return None if highwater is None else max(highwater, answer.offset)
+
+    def _is_read(self, at: Partition) -> bool:
+        """Whether the client reads a partition just now."""
+        settled = self._reader is not None and not (self._unseeked or self._rearranged)
+        return settled and at not in self._held
 
     def _reached(self, at: Partition) -> int:
         """The position up to which the reader has looked; past the caller's where nothing readable was found."""
-        if self._unseeked or self._reader is None or at in self._held:
+        if not self._is_read(at):
             return self._positions[at]
         return int(self._call(self._reader.position, TopicPartition(*at), timeout_ms=0))
 

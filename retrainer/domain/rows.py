@@ -82,9 +82,9 @@ class JoinRows:
         return len(self._table)
 
     @property
-    def used_bytes(self) -> int:
-        """What the rows in use take."""
-        return len(self) * sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
+    def predicted_bytes(self) -> int:
+        """What the rows of predictions take."""
+        return int(np.count_nonzero(self.state[: self._used] & PREDICTED)) * sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
 
     @property
     def span(self) -> Micros:

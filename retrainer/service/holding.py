@@ -87,7 +87,7 @@ def _too_little(models: Sequence[ModelIngest], used: int, limit: int) -> str:
     """What is remembered grows until the first ids reach the end of their horizon: that says how far it would go."""
     needed = used
     for model in models:
-        held, span = model.table.rows.used_bytes, model.table.span
+        held, span = model.table.rows.predicted_bytes, model.table.span
         if span:
             needed += int(held * max(0.0, model.policy.join.horizon / span - 1))
     return (

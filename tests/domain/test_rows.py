@@ -116,7 +116,6 @@ class RowsMachine(RuleBasedStateMachine):
         held = np.array(list(self.held.values()), np.int32)
         assert self.rows.answer[held].tolist() == list(self.held)
         assert self.rows.extra == {self.held[number]: extra for number, extra in self.extra.items()}
-        assert self.rows.used_bytes == ROW_BYTES * len(self.held)
         assert self.rows.free_bytes == ROW_BYTES * len(self.free)
 
 

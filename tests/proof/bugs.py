@@ -219,8 +219,11 @@ BUGS: Final = (
     Bug(
         name="snapshot-of-more-than-was-committed",
         file=_SHARD,
-        old="not (self._batches or self._unsent or self._rebuilt)",
-        new="not (self._unsent or self._rebuilt)",
+        old="not (self._batches or self._unsent or self._rebuilt):\n"
+        "            self._saver.save(self._models, self._cut_at)\n",
+        new="not self._rebuilt:\n"
+        "            stored = self._parts.state.positions()\n"
+        "            self._saver.save(self._models, {at: stored[at].position for at in self._cut_at})\n",
     ),
     Bug(
         name="snapshot-of-other-positions-registered (SQL)",
@@ -232,8 +235,8 @@ BUGS: Final = (
     Bug(
         name="snapshot-with-extras-in-wrong-places",
         file=_ROWS,
-        old="{int(places[row]): extra for",
-        new="{int(row): extra for",
+        old="in zip(accumulate(used), rows, strict=True)}",
+        new="in zip(rows, rows, strict=True)}",
     ),
     Bug(
         name="restored-rows-never-looked-at",
@@ -260,10 +263,10 @@ BUGS: Final = (
         new="snapshot.name, max(0, snapshot.segment - 1)\n",
     ),
     Bug(
-        name="snapshot-of-another-mapping-used",
+        name="snapshot-from-before-the-backfill-used",
         file=_REPLAY,
-        old="                and snapshot.fingerprints.get(name) == found\n",
-        new="                and name in snapshot.fingerprints\n",
+        old="                and snapshot.segment >= self._stored[name].rebuilt_to\n",
+        new="",
     ),
     # A start from segments
     Bug(
@@ -302,8 +305,8 @@ BUGS: Final = (
     Bug(
         name="cut-between-parts-loses-a-record",
         file="retrainer/domain/batches.py",
-        old="first = first.slice(0, missing)",
-        new="first = first.slice(0, max(1, missing - 1))",
+        old="batches.insert(0, first.slice(missing, None))",
+        new="batches.insert(0, first.slice(missing + 1, None))",
     ),
     Bug(
         name="merge-keeps-the-last-part-only (twin)",
@@ -315,7 +318,7 @@ BUGS: Final = (
         name="needed-segments-forgotten",
         file=_HOUSEKEEPING,
         old="            needed.append(slot_start(progress.first_open) - reach)\n",
-        new="",
+        new="            needed.append(progress.watermark)\n",
     ),
     Bug(
         name="start-sweeps-registered-files",

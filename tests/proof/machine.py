@@ -55,9 +55,9 @@ _SMALL: Final[Sequence[tuple[Any, str, int]]] = (
     (rows_module, "_BLOCK", 4),
     (keytable_module, "_FEWEST", 8),
     (cells_module, "_SUM_UP_FROM", 6),
-    (merging_module, "FAN_IN", 3),
-    (housekeeping_module, "FAN_IN", 3),
-    (housekeeping_module, "NEWEST_KEPT", 2),
+    (merging_module, "FAN_IN", 2),
+    (housekeeping_module, "FAN_IN", 2),
+    (housekeeping_module, "NEWEST_KEPT", 1),
     (housekeeping_module, "_ROWS_AT_ONCE", 8),
 )
 """What is large in production is small here, so that a few records reach every limit."""
@@ -209,13 +209,22 @@ class Ingest(RuleBasedStateMachine):
         self.stage.start()
 
     @precondition(lambda self: not self.stage.forgot)
-    @rule(name=st.sampled_from(sorted(VARIANTS)), variant=st.integers(0, 1))
-    def change(self, name: str, variant: int) -> None:
-        """A start with a model more, or one that is configured otherwise."""
-        self.chosen[name] = variant
-        self.stage.world.models = self._models()
-        self.stage.start()
-        self.stage.start_keeper()
+    @rule(
+        name=st.sampled_from(sorted(VARIANTS)),
+        variants=st.lists(st.integers(0, 1), min_size=1, max_size=3),
+        restarts=st.booleans(),
+    )
+    def change(self, name: str, variants: Sequence[int], restarts: bool) -> None:
+        """A start with a model more, or one that is configured otherwise; perhaps again, perhaps back."""
+        for variant in variants:
+            self.chosen[name] = variant
+            self.stage.world.models = self._models()
+            self.stage.start()
+            self.stage.start_keeper()
+            if variants[1:] or restarts:
+                self.stage.settle()
+        if restarts:
+            self.stage.start()
 
     # What the housekeeper does
 
