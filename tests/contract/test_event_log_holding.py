@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from retrainer.adapters import kafka as kafka_module
 from retrainer.domain.events import Partition, Record
 from retrainer.ports import EventLog, Extent
 from tests.contract.event_logs import EmbeddedRig, Rig, read
@@ -133,6 +134,27 @@ def test_a_partition_at_its_end_may_be_held_and_goes_on(rig: Rig, log: EventLog)
     assert log.poll(0.5) == []
     log.hold([])
     assert [(record.partition, record.offset) for record in read(log, 1)] == [(left, 20)]
+
+
+def test_a_held_partition_is_not_taken_for_one_that_hangs(
+    rig: Rig, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kafka's adapter makes its client anew where a partition stays silent that has more."""
+    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.2)
+    left, right = left_and_right(rig)
+    log.assign({left: 0, right: 0})
+    read(log, 40)
+    reader = getattr(log, "_reader", None)
+    log.hold([left])
+    rig.append(left, b"more")
+    rig.append(left, b"more")
+    for _ in range(5):
+        assert log.poll(0.1) == []
+        assert log.ends()[right] == 20
+    log.hold([])
+    log.ends()  # it has not stood still for as long as it was held
+    assert [record.offset for record in read(log, 2)] == [20, 21]
+    assert getattr(log, "_reader", None) is reader
 
 
 def test_whatever_is_held_and_released_nothing_is_lost_and_nothing_comes_twice(rig: Rig, sipping: EventLog) -> None:

@@ -136,31 +136,6 @@ def test_a_client_that_is_only_idle_is_kept(embedded: EmbeddedRig, monkeypatch: 
     assert log._reader is reader
 
 
-def test_a_partition_that_is_held_is_not_taken_for_silent(
-    embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.2)
-    topic = embedded.topic(partitions=2)
-    held, well = Partition(topic, 0), Partition(topic, 1)
-    log = open_log(embedded)
-    log.assign({held: 0, well: 0})
-    embedded.append(held, b"0")
-    embedded.append(well, b"0")
-    read(log, 2)
-    reader = log._reader
-    log.ends()
-    log.hold([held])
-    embedded.append(held, b"1")
-    embedded.append(held, b"2")  # of two batches the embedded broker tells of the first
-    for _ in range(5):
-        assert log.poll(0.1) == []
-        assert log.ends()[well] == 1
-    log.hold([])
-    log.ends()  # it has not stood still for as long as it was held
-    assert [record.offset for record in read(log, 2)] == [1, 2]
-    assert log._reader is reader
-
-
 def test_a_batch_that_cannot_be_read_is_refused_each_time(
     embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -222,7 +222,10 @@ BUGS: Final = (
         old="not (self._batches or self._unsent or self._rebuilt):\n"
         "            self._saver.save(self._models, self._cut_at)\n",
         new="not self._rebuilt:\n"
-        "            stored = self._parts.state.positions()\n"
+        "            try:\n"
+        "                stored = self._parts.state.positions()\n"
+        "            except Exception:\n"
+        "                return\n"
         "            self._saver.save(self._models, {at: stored[at].position for at in self._cut_at})\n",
     ),
     Bug(

@@ -23,7 +23,7 @@ from retrainer.service import housekeeping as housekeeping_module
 from retrainer.service import merging as merging_module
 from retrainer.service import storing as storing_module
 from retrainer.service.worker import Worker
-from tests.proof.events import LAST_KEY, VARIANTS, Event, drafts
+from tests.proof.events import LAST_KEY, PATIENT, VARIANTS, Event, drafts
 from tests.proof.stage import Scale, Stage
 from tests.service.world import LABELS, PREDICTIONS, Crash
 
@@ -38,7 +38,15 @@ KEEPER_BOUNDARIES: Final = (
     *("segment.write", "segment.written", "compact.begin", "compact.end"),
     *("remove.begin", "remove.end", "segment.removed"),
 )
-CASTS: Final = (("still", "hasty"), ("brisk",), ("brisk", "terse"), ("hasty", "terse"), ("hasty",), ("terse",))
+CASTS: Final = (
+    ("still", "hasty"),
+    ("brisk",),
+    ("brisk", "terse"),
+    ("hasty", "terse"),
+    ("hasty",),
+    ("hasty",),
+    ("terse",),
+)
 """Which models there are at first."""
 
 SCALES: Final = st.builds(
@@ -63,6 +71,10 @@ _SMALL: Final[Sequence[tuple[Any, str, int]]] = (
 """What is large in production is small here, so that a few records reach every limit."""
 
 
+FEW: Final = st.lists(drafts(), max_size=3)
+SOME: Final = st.lists(drafts(), min_size=1, max_size=6)
+
+
 class Ingest(RuleBasedStateMachine):
     """The ingest under test: as many processes as come and go, over one manifest."""
 
@@ -71,7 +83,7 @@ class Ingest(RuleBasedStateMachine):
         self.patched = pytest.MonkeyPatch()
         for module, name, value in _SMALL:
             self.patched.setattr(module, name, value)
-        self.newest = 0
+        self.newest = 0  # of every key there are two events on average
         self.zombies: list[Worker] = []
         self.chosen: dict[str, int] = {}
 
@@ -83,19 +95,20 @@ class Ingest(RuleBasedStateMachine):
 
     # What happens to the topics
 
-    @rule(
-        batch=st.lists(drafts(), min_size=1, max_size=6),
-        onward=st.integers(0, 2),
-        then=st.sampled_from(["settle", "settle", "read", "nothing"]),
-    )
-    def write(self, batch: Sequence[Event], onward: int, then: str) -> None:
-        for draft in batch:
-            self.stage.write(draft.placed(self.newest, self.stage.partitions(draft.topic)))
-        self.newest = min(self.newest + onward, LAST_KEY)
+    @rule(batch=SOME, then=st.sampled_from(["settle", "settle", "read", "nothing"]))
+    def write(self, batch: Sequence[Event], then: str) -> None:
+        self._write(batch)
         if then == "settle":
             self.stage.settle()
         elif then == "read":
             self.stage.run(self.stage.worker)
+
+    @rule(batches=st.lists(FEW, min_size=1, max_size=5))
+    def go_through(self, batches: Sequence[Sequence[Event]]) -> None:
+        """One commit after the other."""
+        for batch in batches:
+            self._write(batch)
+            self.stage.settle()
 
     @rule(topic=st.sampled_from([PREDICTIONS, LABELS]), number=st.integers(0, 2))
     def gap(self, topic: str, number: int) -> None:
@@ -121,35 +134,40 @@ class Ingest(RuleBasedStateMachine):
     def settle(self) -> None:
         self.stage.settle()
 
-    @rule(rounds=st.integers(0, 1))
-    def stop(self, rounds: int) -> None:
+    @rule(batch=FEW, rounds=st.integers(0, 1))
+    def stop(self, batch: Sequence[Event], rounds: int) -> None:
+        self._write(batch)
         for _ in range(rounds):
             self.stage.run(self.stage.worker)
         self.stage.stop()
 
-    @rule(rounds=st.integers(0, 2), stores=st.booleans())
-    def kill(self, rounds: int, stores: bool) -> None:
+    @rule(batch=FEW, rounds=st.integers(0, 2), stores=st.booleans())
+    def kill(self, batch: Sequence[Event], rounds: int, stores: bool) -> None:
         """It dies between two rounds; what it was storing beside them may have become true by then."""
+        self._write(batch)
         for _ in range(rounds):
             self.stage.run(self.stage.worker)
         if stores:
             self.stage.background.work()
         self.stage.start()
 
-    @rule(place=st.sampled_from(WORKER_BOUNDARIES), nth=st.integers(1, 3), after=st.sampled_from(["nothing", "settle"]))
-    def crash(self, place: str, nth: int, after: str) -> None:
+    @rule(batch=SOME, place=st.sampled_from(WORKER_BOUNDARIES), nth=st.integers(1, 2), settles=st.booleans())
+    def crash(self, batch: Sequence[Event], place: str, nth: int, settles: bool) -> None:
+        self._write(batch)
         self.stage.world.clock.advance(21)  # it is time for a snapshot
         with self.stage.dying(place, nth):
             self.stage.settle()
-        if after == "settle":
+        if settles:
             self.stage.settle()
 
     @rule(
+        batch=FEW,
         what=st.sampled_from(["broker", "database", "segments", "snapshots"]),
         rounds=st.integers(0, 3),
         end=st.sampled_from(["back", "stop", "crash"]),
     )
-    def outage(self, what: str, rounds: int, end: str) -> None:
+    def outage(self, batch: Sequence[Event], what: str, rounds: int, end: str) -> None:
+        self._write(batch)
         self.stage.run(self.stage.worker)
         world: dict[str, Any] = {"database": self.stage.world.manifest, "segments": self.stage.world.segments}
         outside = {**world, "broker": self.stage.log, "snapshots": self.stage.snapshots}[what]
@@ -164,17 +182,21 @@ class Ingest(RuleBasedStateMachine):
             self.stage.start()
         outside.come_back()
 
-    @rule(place=st.sampled_from(["claim.end", "begin.end", "commit.end", "snapshot.end"]))
-    def lose_answer(self, place: str) -> None:
+    @rule(batch=SOME, place=st.sampled_from(["claim.end", "begin.end", "commit.end", "commit.end", "snapshot.end"]))
+    def lose_answer(self, batch: Sequence[Event], place: str) -> None:
         """A transaction becomes true, but nobody says so."""
+        self._write(batch)
         self.stage.world.clock.advance(21)
         self.stage.unanswered = place
         self.stage.settle()
         self.stage.unanswered = ""
 
-    @rule()
-    def succeed(self) -> None:
+    @rule(batch=FEW, rounds=st.integers(0, 2))
+    def succeed(self, batch: Sequence[Event], rounds: int) -> None:
         """Another process takes over while this one sleeps, perhaps with records in memory."""
+        self._write(batch)
+        for _ in range(rounds):
+            self.stage.run(self.stage.worker)
         self.zombies.append(self.stage.worker)
         self.stage.start()
         for _ in range(20):
@@ -216,6 +238,8 @@ class Ingest(RuleBasedStateMachine):
     )
     def change(self, name: str, variants: Sequence[int], restarts: bool) -> None:
         """A start with a model more, or one that is configured otherwise; perhaps again, perhaps back."""
+        if not PATIENT & self.chosen.keys():
+            name = {"still": "hasty", "brisk": "terse"}.get(name, name)  # with a patient one nothing is ever forgotten
         for variant in variants:
             self.chosen[name] = variant
             self.stage.world.models = self._models()
@@ -232,8 +256,13 @@ class Ingest(RuleBasedStateMachine):
     def keep(self) -> None:
         self.stage.keep()
 
-    @rule(place=st.sampled_from(KEEPER_BOUNDARIES), nth=st.integers(1, 2))
-    def keep_and_die(self, place: str, nth: int) -> None:
+    @rule(
+        batches=st.lists(FEW, min_size=2, max_size=4),
+        place=st.sampled_from(KEEPER_BOUNDARIES),
+        nth=st.integers(1, 2),
+    )
+    def keep_and_die(self, batches: Sequence[Sequence[Event]], place: str, nth: int) -> None:
+        self.go_through(batches)
         self.stage.world.crasher.arm(place, nth)
         try:
             self.stage.keep()
@@ -254,6 +283,12 @@ class Ingest(RuleBasedStateMachine):
                 self.stage.finish()
         finally:
             self.patched.undo()
+
+    def _write(self, batch: Sequence[Event]) -> None:
+        """Append events, the next of ids a little later than before."""
+        for draft in batch:
+            self.stage.write(draft.placed(self.newest // 2, self.stage.partitions(draft.topic)))
+            self.newest = min(self.newest + 1, 2 * LAST_KEY)
 
     def _models(self) -> tuple[IngestPolicy, ...]:
         return tuple(VARIANTS[name][variant] for name, variant in sorted(self.chosen.items()))
