@@ -199,7 +199,7 @@ class Stage:
         """Let the housekeeper do all there is to do."""
         self._compared = -1
         for _ in range(2):
-            for _ in range(10):
+            for _ in range(_ROUNDS):
                 if not self.keeper.run_once(self.lease):
                     break
             self.world.clock.advance(31)

@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 
 from retrainer.adapters.segments import LocalSegments
+from retrainer.adapters.snapshots import LocalSnapshots
 from retrainer.service import housekeeping as housekeeping_module
 from retrainer.service import merging, storing
 from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
@@ -48,6 +49,7 @@ class Service:
         self.world = world
         world.state, world.decisions = self.rig.ingest, self.rig.decisions
         world.files = LocalSegments(folder / "segments")
+        world.saved = LocalSnapshots(folder / "snapshots")
         self.worker = world.worker()
         self.lease = self.rig.decisions.claim("controller", "here/1", 0)
         parts = HousekeepingParts(
@@ -61,6 +63,10 @@ class Service:
             self.world.predict(f"f{number}", number)
             self.world.label(f"f{number}", number + 3)
             self.world.settle(self.worker)
+            if number % 7 == 6:  # a stop leaves a snapshot
+                self.worker.stop()
+                self.worker = self.world.worker()
+                self.world.settle(self.worker)
             self.keeper.run_once(self.lease)
 
 
@@ -93,6 +99,7 @@ def test_a_backup_of_the_running_service_is_whole(tmp_path: Path) -> None:
     again = Service(tmp_path / "state", restored)
     assert sum(stored.position for stored in again.rig.ingest.positions().values()) >= 60  # it does not begin anew
     restored.settle(again.worker)
+    assert restored.entries.one("shard.assigned")["snapshot"]
     assert (restored.facts(), restored.stored()) == undisturbed
 
 
