@@ -84,7 +84,9 @@ class JoinRows:
     @property
     def predicted_bytes(self) -> int:
         """What the rows of predictions take."""
-        return int(np.count_nonzero(self.state[: self._used] & PREDICTED)) * sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
+        return int(np.count_nonzero(self.state[: self._used] & PREDICTED)) * sum(
+            np.dtype(kind).itemsize for kind in COLUMNS.values()
+        )
 
     @property
     def span(self) -> Micros:

@@ -25,6 +25,8 @@ class Recovered:
     rebuilt: Mapping[str, str]
     fingerprints: Mapping[str, str]
     """Of every model's mapping."""
+    replayed: int
+    """How many records had to be read again."""
     rebuilt_to: int
     """The number of the last part that they were rebuilt from."""
     catching_up: bool = False
@@ -93,6 +95,7 @@ def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found
         rebuilt=replay.rebuilt,
         fingerprints=replay.fingerprints,
         rebuilt_to=replay.last,
+        replayed=replay.records,
         catching_up=replay.catching_up,
     )
 

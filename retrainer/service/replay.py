@@ -30,6 +30,7 @@ class Replay:
         catching_up: whether any model's progress was stored while reading was far behind.
         models: what was rebuilt, complete after `run`.
         last: the number of the last part that was read.
+        records: how many were read.
     """
 
     def __init__(self, policy: WorkerPolicy, parts: WorkerParts, partitions: Collection[Partition]) -> None:
@@ -41,7 +42,7 @@ class Replay:
         }
         self.snapshot: str | None = None
         self.catching_up = any(stored.catching_up for name, stored in self._stored.items() if name in self.fingerprints)
-        self.last = self._from = 0
+        self.last = self._from = self.records = 0
         remembered = self._remembered(policy)
         self.models = tuple(_begun(model, partitions, remembered.get(model.model)) for model in policy.models)
         self._late = [model for model in self.models if model.policy.model not in remembered]
@@ -55,6 +56,7 @@ class Replay:
         for part, batches in read_parts(self._parts.state, self._parts.segments, after=after):
             self._apply(part, batches)
             self.last = part.number
+            self.records += part.records
             replayed += 1
         for model in self.models:
             self._resume(model)

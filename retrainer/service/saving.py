@@ -8,20 +8,24 @@ from retrainer.domain.events import Partition
 from retrainer.domain.ingest import ModelIngest
 from retrainer.errors import Unreachable
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.stores import Lease, NewSnapshot
+from retrainer.service.recovery import Recovered
+from retrainer.stores import NewSnapshot
 
 _MANY_RECORDS = 2_000_000
 _SELDOM_ENOUGH = 20.0
+_MUCH_TO_REPLAY = 100_000
+"""A start that had to read so many records again is followed by a snapshot: the next one need not."""
 
 
 class Saver:
     """Saves the models of one assignment."""
 
-    def __init__(self, policy: WorkerPolicy, parts: WorkerParts, lease: Lease, fingerprints: Mapping[str, str]) -> None:
+    def __init__(self, policy: WorkerPolicy, parts: WorkerParts, recovered: Recovered) -> None:
         self._every = policy.snapshot_every.total_seconds()
         self._parts = parts
-        self._lease = lease
-        self._fingerprints = fingerprints
+        self._lease = recovered.lease
+        self._fingerprints = recovered.fingerprints
+        self._is_overdue = recovered.replayed >= _MUCH_TO_REPLAY
         self._saved_at = parts.clock.monotonic()
         self._saved = 0
         self._records = 0
@@ -30,7 +34,7 @@ class Saver:
         """Whether the last one is older than usual, or than so many seconds, or so much has been read since."""
         age = self._parts.clock.monotonic() - self._saved_at
         much = self._records >= _MANY_RECORDS and age >= _SELDOM_ENOUGH
-        return much or age >= (self._every if every is None else every)
+        return self._is_overdue or much or age >= (self._every if every is None else every)
 
     def add(self, records: int) -> None:
         """So many more were committed: a start without another snapshot would read them again."""
@@ -44,7 +48,7 @@ class Saver:
         Raises:
             Fenced: another owns the shard now.
         """
-        self._saved_at, self._records = self._parts.clock.monotonic(), 0
+        self._saved_at, self._records, self._is_overdue = self._parts.clock.monotonic(), 0, False
         try:
             self._save(models, positions)
         except Unreachable as error:

@@ -50,7 +50,7 @@ class Shard:
         self._held: frozenset[Partition] = frozenset()
         self._ends: Mapping[Partition, int] = {}
         self._catching_up = recovered.catching_up
-        self._saver = Saver(policy, parts, recovered.lease, recovered.fingerprints)
+        self._saver = Saver(policy, parts, recovered)
 
     def read(self, batches: Sequence[RecordBatch]) -> None:
         """Take records in, in memory only.

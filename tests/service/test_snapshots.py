@@ -279,3 +279,16 @@ def test_segments_that_are_damaged_are_needed_without_one() -> None:
     with pytest.raises(Refused):
         world.settle(world.worker())
     assert PREDICTED in world.state.positions()
+
+
+def test_a_start_that_had_much_to_read_again_is_followed_by_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saving, "_MUCH_TO_REPLAY", 10)
+    world = World()
+    for number in range(10):
+        world.predict(number, number)
+    world.settle(world.worker())
+    assert world.snapshots.files == {}
+    world.settle(world.worker())  # killed, not stopped
+    assert len(world.snapshots.files) == 1
+    world.settle(world.worker())
+    assert [one["replayed"] for one in world.entries.of("shard.assigned")] == [0, 1, 0]
