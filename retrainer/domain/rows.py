@@ -43,6 +43,8 @@ COLUMNS: Final[Mapping[str, type[np.generic]]] = {
 }
 
 
+_ROW_BYTES: Final = sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
+
 Blocks = Iterable[NDArray[Any]]
 """A column, in one piece or several."""
 
@@ -84,9 +86,7 @@ class JoinRows:
     @property
     def predicted_bytes(self) -> int:
         """What the rows of predictions take."""
-        return int(np.count_nonzero(self.state[: self._used] & PREDICTED)) * sum(
-            np.dtype(kind).itemsize for kind in COLUMNS.values()
-        )
+        return int(np.count_nonzero(self.state[: self._used] & PREDICTED)) * _ROW_BYTES
 
     @property
     def span(self) -> Micros:
@@ -97,7 +97,7 @@ class JoinRows:
     @property
     def free_bytes(self) -> int:
         """What rows take that are free to be used again."""
-        return self._free_rows * sum(np.dtype(kind).itemsize for kind in COLUMNS.values())
+        return self._free_rows * _ROW_BYTES
 
     @property
     def keys(self) -> tuple[Keys, Keys]:
