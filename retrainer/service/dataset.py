@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
+from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Prediction, Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Entry, outcome_of, with_label, with_prediction
@@ -17,7 +18,7 @@ from retrainer.ports import DatasetRow, Datasets, Decoder, Segments
 from retrainer.service.intake import document_of
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.reading import read_parts
-from retrainer.stores import DecisionState
+from retrainer.stores import DecisionState, StoredPart
 
 _USUAL_SHARE = 0.95
 """Outcomes count as mature at the age by which this share of the labels seen has come."""
@@ -61,8 +62,18 @@ class DatasetBuilder:
             mature_after=mature_after,
         )
 
+    def _parts(self, policy: ModelPolicy, known_by: Micros) -> Iterator[tuple[StoredPart, Sequence[RecordBatch]]]:
+        """The parts that may hold what is needed. Those that the model was rebuilt from were read before it knew them:
+        how new they are was judged with other eyes, so they are all read."""
+        stored = self.state.model_progress().get(policy.ingest.model)
+        rebuilt_to = stored.rebuilt_to if stored else 0
+        if rebuilt_to:
+            whole = read_parts(self.state, self.segments)
+            yield from takewhile(lambda found: found[0].number <= rebuilt_to, whole)
+        yield from read_parts(self.state, self.segments, after=rebuilt_to, reaching=_oldest_needed(policy, known_by))
+
     def _envelopes(self, policy: ModelPolicy, known_by: Micros) -> Iterator[Envelope]:
-        for _, batches in read_parts(self.state, self.segments, reaching=_oldest_needed(policy, known_by)):
+        for _, batches in self._parts(policy, known_by):
             for record in chain.from_iterable(batch.records() for batch in batches):
                 try:
                     yield Envelope(record=record, document=document_of(record, self.decoder))

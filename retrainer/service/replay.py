@@ -70,7 +70,7 @@ class Replay:
                 for name, found in self.fingerprints.items()
                 if name not in self.rebuilt
                 and snapshot.fingerprints.get(name) == found
-                and snapshot.segment >= self._stored[name].rebuilt_to
+                and snapshot.segment > self._stored[name].rebuilt_to  # else it may be older than that
             }
             if usable and (models := self._read(snapshot)) is not None:
                 self.snapshot, self._from = snapshot.name, snapshot.segment

@@ -220,6 +220,7 @@ class Ingest(RuleBasedStateMachine):
             zombie.stop()
         assert self.stage.world.manifest.reading() == before, "a zombie changed the manifest"
 
+    @precondition(lambda self: not self.stage.forgot)
     @rule(which=st.sampled_from(["newest", "all"]), how=st.sampled_from(["lost", "damaged"]))
     def spoil(self, which: str, how: str) -> None:
         """A snapshot is gone, or cannot be read; then a start."""

@@ -79,6 +79,8 @@ class Shadow:
     def __init__(self) -> None:
         self.events: dict[Place, Event] = {}
         self.parts: dict[int, Sequence[Place]] = {}
+        self.newest: dict[int, Micros] = {}
+        """The newest event time of each part, to the models that there were when it was read."""
         self.models: dict[str, Followed] = {}
         self.quarantined: set[Place] = set()
         self.commits = 0
@@ -100,7 +102,8 @@ class Shadow:
                 mark = self.models[policy.model].watermark
                 assert part.watermarks.get(policy.model) == mark, f"{policy.model}: the watermark while it was read"
             self._follow(policy.model, new, tables)
-        self.parts.update(dict.fromkeys(records, new))
+        for number in records:
+            self.parts[number], self.newest[number] = new, self._newest_of(new, models)
         self._before = tables
 
     def _begin(self, policy: IngestPolicy) -> None:
@@ -162,7 +165,7 @@ class Shadow:
             _same(f"{name}: counts when all is forgotten", nonzero(tables.counts_of(name)), counts)
             _same(f"{name}: tallies when all is forgotten", unslotted(_tallies(tables, name)), tallies)
 
-    def newest_of(self, part: Sequence[Place], models: Sequence[IngestPolicy]) -> Micros:
+    def _newest_of(self, part: Sequence[Place], models: Sequence[IngestPolicy]) -> Micros:
         """The newest event time of a part that any of the models can use; 0 if there is none."""
         facts = [self.events[place].fact(policy, _origin(place)) for place in part for policy in models]
         return max((fact.time for fact in facts if not isinstance(fact, str)), default=0)

@@ -24,6 +24,7 @@ from tests.proof.twins import Later, Reader, Snapshots
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, World
 
 _ROUNDS = 400
+_FOREVER = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,15 +139,30 @@ class Stage:
         world = self.world
         self.lease = world.decisions.claim("controller", "here/1", world.clock.now())
         self.keeper = Housekeeping(
-            HousekeepingPolicy(
-                retention=self.scale.retention * MINUTE, reaches={one.model: one.join.reach for one in world.models}
-            ),
+            self._keeping(),
             HousekeepingParts(
                 state=MemoryHousekeepingState(world.manifest),
                 segments=world.segments,
                 clock=world.clock,
                 logger=world.entries.logger,
             ),
+        )
+
+    def _keeping(self) -> HousekeepingPolicy:
+        """Segments are forgotten only while every snapshot could be used: without one a start needs all of them."""
+        stored = self.world.state.model_progress()
+        shots = self.world.state.snapshots("ingest")
+        is_safe = bool(shots) and all(
+            shot.name not in self.snapshots.damaged
+            and model.model in stored
+            and shot.fingerprints.get(model.model) == stored[model.model].fingerprint
+            and shot.segment > stored[model.model].rebuilt_to
+            for shot in shots
+            for model in self.world.models
+        )
+        return HousekeepingPolicy(
+            retention=(self.scale.retention if is_safe else _FOREVER) * MINUTE,
+            reaches={one.model: one.join.reach for one in self.world.models},
         )
 
     def run(self, worker: Worker) -> None:
@@ -198,6 +214,7 @@ class Stage:
     def keep(self) -> None:
         """Let the housekeeper do all there is to do."""
         self._compared = -1
+        self.keeper._policy = self._keeping()
         for _ in range(2):
             for _ in range(_ROUNDS):
                 if not self.keeper.run_once(self.lease):
@@ -209,7 +226,7 @@ class Stage:
         """Retention may have taken parts: they must have been old enough for every model."""
         held = [part.number for one in self.world.manifest.reading().in_order() for part in one.stored.parts]
         first = min(held, default=1)
-        gone = [part for number, part in self.shadow.parts.items() if number < first]
+        gone = [number for number in self.shadow.parts if number < first]
         if not gone:
             return
         self.forgot = True
@@ -217,7 +234,7 @@ class Stage:
         marks = [(policy, stored[policy.model].progress) for policy in self.world.models]
         needed = [slot_start(mark.first_open or 0) - policy.join.reach for policy, mark in marks]
         older_than = min(max(mark.watermark or 0 for _, mark in marks) - self.scale.retention * MINUTE, *needed)
-        newest = max((self.shadow.newest_of(part, self.world.models) for part in gone), default=0)
+        newest = max((self.shadow.newest[number] for number in gone), default=0)
         assert newest < older_than, "forgotten too early"
         self.shadow.forget(first)
 

@@ -297,3 +297,15 @@ def test_the_rows_are_the_outcomes_of_the_events_known_by_then(
         key: (prediction.time, label.value, prediction.value) for key, (prediction, label) in outcomes.items()
     }
     assert all(row.known_at < at(known_by) for row in built.rows)
+
+
+def test_a_model_that_came_later_learns_from_what_only_it_can_use(tmp_path: Path) -> None:
+    """When those records were read, nobody could say how new the events in them are."""
+    first, second = policy(where={"airline": "UA"}), policy("second", where={"airline": "DL"})
+    world = World(models=(first,))
+    world.predict("f1", 10, airline="DL")
+    world.label("f1", 20, airline="DL")
+    world.settle(world.worker())
+    world.models = (first, second)
+    recent = replace(AT_ONCE.recipe, rows=RowsPolicy(kind="last", span=60 * MINUTE))
+    assert build(world, tmp_path, 60, replace(AT_ONCE, ingest=second, recipe=recent)).ids == ["f1"]
