@@ -160,7 +160,10 @@ class KafkaLog:
         ends = self._known_ends()
         reached = {at: self._reached(at) for at in ends}
         self._watch({at: reached[at] for at, end in ends.items() if reached[at] < end and at not in self._held})
-        return {at: self._positions[at] if reached[at] >= end else end for at, end in ends.items()}
+        # Right after an election a leader may know less of its log than there is: who is past the end it tells is not
+        # known to be at the end.
+        known = {at: end for at, end in ends.items() if reached[at] <= end}
+        return {at: self._positions[at] if reached[at] == end else end for at, end in known.items()}
 
     def commit(self, positions: Mapping[Partition, int]) -> None:
         """As the port says. While an earlier commit waits for its answer this one is dropped; the next says more."""

@@ -265,3 +265,15 @@ def test_compressed_topics_are_read(apache: ApacheRig, codec: str) -> None:
     log = open_log(apache)
     log.assign({at: 0})
     assert [record.value for record in read(log, 5000)] == [b"%d" % number * 100 for number in range(5000)]
+
+
+def test_an_end_before_the_position_is_no_end(embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a leader says that was elected just now, and does not know all of its log yet."""
+    at = Partition(embedded.topic(), 0)
+    embedded.append(at, b"0", b"1")
+    with closing(open_log(embedded)) as log:
+        log.assign({at: 0})
+        read(log, 2)
+        assert log.ends() == {at: 2}
+        monkeypatch.setattr(log, "_known_ends", lambda: {at: 1})
+        assert log.ends() == {}

@@ -268,7 +268,7 @@ BUGS: Final = (
     Bug(
         name="snapshot-from-before-the-backfill-used",
         file=_REPLAY,
-        old="                and snapshot.segment >= self._stored[name].rebuilt_to\n",
+        old="                and snapshot.segment > self._stored[name].rebuilt_to  # else it may be older than that\n",
         new="",
     ),
     # A start from segments
