@@ -14,6 +14,7 @@ from tests.chaos.plan import MODELS, STRAGGLER
 
 K = TypeVar("K", bound=Hashable)
 _SHOWN = 12
+_MERGED = "c"
 
 
 @dataclass(frozen=True, kw_only=True)

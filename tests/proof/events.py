@@ -208,7 +208,7 @@ def drafts(draw: st.DrawFn) -> Event:
     )
     return Event(
         topic=topic,
-        number=draw(st.integers(0, 2)),
+        number=draw(st.integers(0, 3)),
         key=draw(st.integers(0, 3)),
         twice=draw(st.integers(-24, 40) if is_label else st.integers(0, 8)),
         value=draw(st.sampled_from("ab")),

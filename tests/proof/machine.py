@@ -114,10 +114,11 @@ class Ingest(RuleBasedStateMachine):
     def gap(self, topic: str, number: int) -> None:
         self.stage.world.log.leave_gap(Partition(topic, number % self.stage.partitions(topic)), 2)
 
-    @rule(topic=st.sampled_from([PREDICTIONS, LABELS]), is_noticed=st.booleans())
-    def grow(self, topic: str, is_noticed: bool) -> None:
+    @rule(batch=SOME, topic=st.sampled_from([PREDICTIONS, LABELS]), is_noticed=st.booleans())
+    def grow(self, batch: Sequence[Event], topic: str, is_noticed: bool) -> None:
         """A partition is added; perhaps the worker notices while it is storing something."""
-        self.stage.world.log.create_topic(topic, min(3, self.stage.partitions(topic) + 1))
+        self.stage.world.log.create_topic(topic, min(4, self.stage.partitions(topic) + 1))
+        self._write(batch)
         for seconds in (2.5, 31, 0) if is_noticed else ():
             self.stage.run(self.stage.worker)
             self.stage.world.clock.advance(seconds)

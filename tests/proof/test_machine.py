@@ -21,7 +21,7 @@ _COMMON = settings(
 PROFILES = {
     "short": settings(_COMMON, max_examples=300, derandomize=True),
     "long": settings(_COMMON, max_examples=6000, database=None, print_blob=True),
-    "planted": settings(_COMMON, max_examples=600, derandomize=True, phases=[Phase.generate]),
+    "planted": settings(_COMMON, max_examples=1000, derandomize=True, phases=[Phase.generate]),
 }
 
 pytestmark = pytest.mark.timeout(3600)  # a failing story is made small, however long that takes
