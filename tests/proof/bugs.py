@@ -300,10 +300,10 @@ BUGS: Final = (
         "            self._parts.segments.remove(one.name)\n",
     ),
     Bug(
-        name="merged-parts-read-again",
+        name="merged-parts-after-the-snapshot-skipped",
         file="retrainer/service/reading.py",
         old="if part.number > after and",
-        new="if segment.number > after and",
+        new="if segment.parts[0].number > after and",
     ),
     Bug(
         name="cut-between-parts-loses-a-record",
