@@ -25,7 +25,7 @@ from tests.proof.bugs import BUGS, MACHINE, Bug
 ROOT: Final = Path(__file__).parents[2]
 _COPIED: Final = ("retrainer", "tests", "configs", "pyproject.toml")
 _AT_ONCE: Final = 2
-_LIMIT_SECONDS: Final = 600
+_LIMIT_SECONDS: Final = 1200
 _PASSED, _FAILED = 0, 1
 """What pytest exits with; the rest means that it could not even begin."""
 _HUNG: Final = -1
