@@ -87,8 +87,9 @@ class Housekeeping:
         if older_than is None:
             return False
         snapshot = self._parts.state.oldest_snapshot()
-        if snapshot is None:
-            return False  # a start would need them all
+        rebuilt_to = max((stored.rebuilt_to for stored in self._parts.state.model_progress().values()), default=0)
+        if snapshot is None or snapshot <= rebuilt_to:
+            return False  # a start would need them all: one from before a model was rebuilt is of no use
         up_to = min(self._parts.state.last_part() - NEWEST_KEPT, snapshot)
         old = outdated(self._parts.state.outlines(after=0, limit=_ROWS_AT_ONCE), older_than, up_to)
         if not old:

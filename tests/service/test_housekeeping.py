@@ -379,6 +379,22 @@ def test_nothing_is_forgotten_before_there_is_a_snapshot() -> None:
     assert first_part(house) > 1
 
 
+def test_nothing_is_forgotten_while_a_snapshot_is_older_than_a_changed_mapping() -> None:
+    house = House(retention=2 * 60)
+    house.consume(30, minutes=60)
+    house.save()
+    house.world.models = (policy(value="prediction", lateness=6 * MINUTE),)
+    house.worker = house.world.worker()
+    house.consume(1, minutes=60)
+    house.keep()
+    assert first_part(house) == 1
+    for _ in range(2):
+        house.save()
+        house.consume(1, minutes=60)
+    house.keep()
+    assert first_part(house) > 1
+
+
 def test_what_comes_after_the_oldest_snapshot_is_kept() -> None:
     house = House(retention=2 * 60)
     house.consume(9, minutes=60)
