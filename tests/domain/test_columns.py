@@ -33,6 +33,7 @@ from retrainer.domain.mapping import (
     label_of,
     matches,
     prediction_of,
+    repeats_delete,
     tells_time,
 )
 from retrainer.domain.slices import SlicePolicy
@@ -147,7 +148,7 @@ class OneByOne:
         envelope = envelope_of(record)
         mapping = self.policy.predictions if side is Side.PREDICTIONS else self.policy.labels
         shared = len(self.policy.sides_of(record.partition.topic)) > 1
-        is_meant = not (shared and side is Side.PREDICTIONS and record.value is None)
+        is_meant = record.value is not None or not ((shared and side is Side.PREDICTIONS) or repeats_delete(mapping))
         event = event_of(side, mapping, envelope) if is_meant else None
         if event is None:
             self.counts[side, "filtered"] += 1
