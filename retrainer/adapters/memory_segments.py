@@ -24,7 +24,25 @@ def no_crash(_: str) -> None:
     """Nothing happens at a boundary."""
 
 
-class MemorySegments:
+class _Folder:
+    """A folder in memory, which may be out of reach."""
+
+    _away = False
+
+    def go_away(self) -> None:
+        """From now on nothing can be written, read or swept."""
+        self._away = True
+
+    def come_back(self) -> None:
+        """The outage is over; nothing was lost in it."""
+        self._away = False
+
+    def _reach(self) -> None:
+        if self._away:
+            raise Unreachable("the folder in memory is away")
+
+
+class MemorySegments(_Folder):
     """`ports.Segments` in memory.
 
     Attributes:
@@ -36,15 +54,6 @@ class MemorySegments:
     def __init__(self, fail_at: Boundary = no_crash) -> None:
         self.files: dict[str, bytes] = {}
         self.fail_at = fail_at
-        self._away = False
-
-    def go_away(self) -> None:
-        """From now on files can be neither written, read nor swept."""
-        self._away = True
-
-    def come_back(self) -> None:
-        """The outage is over; nothing was lost in it."""
-        self._away = False
 
     def pack(self, batches: Sequence[RecordBatch]) -> bytes:
         return msgspec.msgpack.encode([record for batch in batches for record in batch.records()])
@@ -83,12 +92,8 @@ class MemorySegments:
             del self.files[name]
         return unknown
 
-    def _reach(self) -> None:
-        if self._away:
-            raise Unreachable("the segments in memory are away")
 
-
-class MemorySnapshots:
+class MemorySnapshots(_Folder):
     """`ports.Snapshots` in memory.
 
     Attributes:
@@ -99,15 +104,6 @@ class MemorySnapshots:
     def __init__(self, fail_at: Boundary = no_crash) -> None:
         self.files: dict[str, Mapping[str, Remembered]] = {}
         self.fail_at = fail_at
-        self._away = False
-
-    def go_away(self) -> None:
-        """From now on files can be neither written nor swept, and none is there to read."""
-        self._away = True
-
-    def come_back(self) -> None:
-        """The outage is over; nothing was lost in it."""
-        self._away = False
 
     def write(self, name: str, models: Mapping[str, Remembered]) -> int:
         self._reach()
@@ -127,10 +123,6 @@ class MemorySnapshots:
         for name in unknown:
             del self.files[name]
         return unknown
-
-    def _reach(self) -> None:
-        if self._away:
-            raise Unreachable("the snapshots in memory are away")
 
 
 def _copy(remembered: Remembered) -> Remembered:

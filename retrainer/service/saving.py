@@ -1,4 +1,4 @@
-"""Snapshots of what a worker remembers, every few minutes and at a stop. They only shorten the next start."""
+"""Snapshots of what a worker remembers, every few minutes and at a stop: they make the next start short."""
 
 from __future__ import annotations
 

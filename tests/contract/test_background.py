@@ -65,7 +65,7 @@ def test_work_is_begun_done_and_finished(background: Background) -> None:
 def test_one_after_the_other(background: Background) -> None:
     done: list[int] = []
     for number in range(100):
-        background.start(lambda number=number: done.append(number))  # type: ignore[misc]
+        background.start(lambda number=number: done.append(number))  # type: ignore[misc]  # the default binds it
         background.finish()
     assert done == list(range(100))
 
@@ -111,10 +111,12 @@ def test_a_second_work_is_not_begun_beside_the_first(background: Background) -> 
 def test_closing_swallows_a_failure(background: Background) -> None:
     background.start(failing(Unreachable("away")))
     background.close()
+    assert not background.is_begun
 
 
 def test_closing_what_was_never_used(background: Background) -> None:
     background.close()
+    assert not background.is_begun
 
 
 # In a thread

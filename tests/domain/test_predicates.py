@@ -217,7 +217,7 @@ def test_a_condition_calls_nothing_of_what_it_is_given() -> None:
         def __eq__(self, other: object) -> Any:
             raise AssertionError
 
-        __hash__ = None  # type: ignore[assignment]
+        __hash__ = None  # type: ignore[assignment]  # nor may it be hashed
 
     for text in ("x == 1", "x in (1, 2)", "x < 'a'", "x", "x == y"):
         assert not parse(text).holds({"x": Trap(), "y": Trap()})
