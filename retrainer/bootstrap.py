@@ -38,7 +38,7 @@ from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Absent, JoinPolicy
 from retrainer.domain.mapping import EventMapping
 from retrainer.domain.training import Recipe
-from retrainer.domain.triggers.base import QualityTrigger
+from retrainer.domain.triggers.base import Trigger
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import duration
@@ -274,11 +274,11 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
     )
 
 
-def _quality_triggers(model: ModelSettings) -> dict[str, QualityTrigger]:
+def _quality_triggers(model: ModelSettings) -> dict[str, Trigger]:
     """The triggers over outcomes; a model that configures none at all gets the policy that serves most users."""
     if not model.triggers:
         return {DEFAULT_TRIGGER: Change()}
-    made: dict[str, QualityTrigger] = {}
+    made: dict[str, Trigger] = {}
     for name, trigger in model.triggers.items():
         if trigger.threshold is not None:
             made[name] = _threshold(trigger.threshold, model.positive)

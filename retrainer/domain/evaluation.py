@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
-from retrainer.domain.triggers.base import Level, QualityTrigger, Reading
+from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.windows import CountWindow, History, TimeWindow, Window
 
@@ -22,7 +22,7 @@ class WatchPolicy:
     """What is watched of a model: metrics to report, and triggers by name."""
 
     metrics: tuple[str, ...] = ("accuracy",)
-    triggers: Mapping[str, QualityTrigger] = field(default_factory=dict)
+    triggers: Mapping[str, Trigger] = field(default_factory=dict)
     positive: str | None = None
 
     @property
@@ -152,7 +152,7 @@ class Watch:
         states, readings, changed = dict(self.memory.triggers), dict(self.memory.readings), []
         for name, trigger in self.policy.triggers.items():
             before = readings.get(name, Reading())
-            states[name], reading = trigger.evaluate(states.get(name, {}), self.history)
+            states[name], reading = trigger.evaluate(states.get(name, {}), Scene(history=self.history))
             readings[name] = reading
             if reading.level is not before.level:
                 changed.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from retrainer.domain.triggers.base import Reading, State
+from retrainer.domain.triggers.base import Reading, Scene, State
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.values import SLOT_WIDTH, iso
 from retrainer.domain.windows import CountWindow, History
@@ -26,7 +26,9 @@ def life(rates: Sequence[float], seed: int, *, restarting: bool = False) -> list
     for slot, rate in enumerate(rates):
         hits = sum(chance.random() < rate for _ in range(SLOT))
         history.add(slot, Counter({("a", "a"): hits, ("a", "b"): SLOT - hits}))
-        state, reading = trigger.evaluate(json.loads(json.dumps(state)) if restarting else state, history)
+        state, reading = trigger.evaluate(
+            json.loads(json.dumps(state)) if restarting else state, Scene(history=history)
+        )
         readings.append(reading)
     return readings
 

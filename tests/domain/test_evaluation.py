@@ -22,7 +22,7 @@ from retrainer.domain.evaluation import (
 )
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey, by_slot
-from retrainer.domain.triggers.base import Level, QualityTrigger, Reading
+from retrainer.domain.triggers.base import Level, Reading, Trigger
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Slot
@@ -39,7 +39,7 @@ def outcomes(hits: int, misses: int = 0) -> Cells:
     return Cells({("x", "x"): hits, ("x", "y"): misses})
 
 
-def watch(memory: Memory = CHAMPION, *metrics: str, **triggers: QualityTrigger) -> Watch:
+def watch(memory: Memory = CHAMPION, *metrics: str, **triggers: Trigger) -> Watch:
     return Watch(WatchPolicy(metrics=metrics or ("accuracy",), triggers=triggers or {"low": LOW}), memory)
 
 
@@ -191,7 +191,7 @@ def test_corrections_of_what_came_before_the_promotion_do_not_stop_the_watch(
 windows: st.SearchStrategy[Window] = st.builds(CountWindow, outcomes=st.integers(1, 30)) | st.builds(
     lambda minutes: TimeWindow(span=minutes * MINUTE), st.integers(1, 30)
 )
-quality: st.SearchStrategy[QualityTrigger] = st.one_of(
+quality: st.SearchStrategy[Trigger] = st.one_of(
     st.builds(
         Threshold,
         metric=st.sampled_from(["accuracy", "recall"]),

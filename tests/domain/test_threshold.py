@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.metrics import wilson
-from retrainer.domain.triggers.base import Level, Reading, State
+from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import iso
 from retrainer.domain.windows import CountWindow, History, TimeWindow
@@ -31,7 +31,7 @@ def readings(trigger: Threshold, slots: Sequence[tuple[int, int]]) -> list[Readi
     said = []
     for slot, (hits, misses) in enumerate(slots):
         history.add(slot, outcomes(hits, misses))
-        found, reading = trigger.evaluate(state, history)
+        found, reading = trigger.evaluate(state, Scene(history=history))
         state = dict(found)
         said.append(reading)
     return said
@@ -66,7 +66,9 @@ class TestTheLine:
         history = History(TEN)
         history.add(0, Counter({("a", "a"): 1, ("a", "b"): 3, ("b", "b"): 6}))
         fired = [
-            Threshold(metric="recall", window=TEN, below=0.5, positive=positive).evaluate({}, history)[1].fired
+            Threshold(metric="recall", window=TEN, below=0.5, positive=positive)
+            .evaluate({}, Scene(history=history))[1]
+            .fired
             for positive in ("a", "b")
         ]
         assert fired == [True, False]
@@ -145,10 +147,10 @@ class TestWhenItLooks:
         trigger = Threshold(metric="recall", window=TEN, below=0.5, positive="fraud")
         history = History(TEN)
         history.add(0, Counter({("fraud", "no"): 10}))
-        state, reading = trigger.evaluate({}, history)
+        state, reading = trigger.evaluate({}, Scene(history=history))
         assert reading.fired
         history.add(1, Counter({("no", "no"): 10}))
-        assert trigger.evaluate(state, history)[1] == reading
+        assert trigger.evaluate(state, Scene(history=history))[1] == reading
 
 
 def test_the_evidence_tells_what_was_seen_and_what_was_asked_for() -> None:
@@ -195,5 +197,5 @@ def test_a_restart_at_any_point_changes_no_answer(
         if data.draw(st.booleans()):
             state = msgspec.json.decode(msgspec.json.encode(state))
         history.add(slot, outcomes(hits, misses))
-        state, reading = trigger.evaluate(state, history)
+        state, reading = trigger.evaluate(state, Scene(history=history))
         assert reading == uninterrupted[slot]

@@ -1,7 +1,8 @@
-"""What every trigger is: a policy that looks at outcomes when a slot closes, and says what it sees.
+"""What every trigger is: a policy that looks at a model when a slot closes, and says what it sees.
 
 A trigger is frozen; what it must remember between slots is a small JSON-able state that the controller stores. To add
-a kind, write one file beside this one and enter it where the configuration is wired.
+a kind, write one file beside this one and enter it where the configuration is wired; a user's own class with the same
+protocol is named in the configuration as `module:Class`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from retrainer.domain.metrics import Estimate
+from retrainer.domain.values import Micros
 from retrainer.domain.windows import History, Window
 
 
@@ -24,10 +27,15 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A trigger's answer at the end of a slot, with the evidence for it."""
+    """A trigger's answer at the end of a slot, with the evidence for it.
+
+    Attributes:
+        began: when what it found is estimated to have begun, in event time.
+    """
 
     level: Level = Level.QUIET
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    began: Micros | None = None
 
     @property
     def fired(self) -> bool:
@@ -38,8 +46,30 @@ State = Mapping[str, Any]
 """What a trigger remembers between slots: JSON-able, made by the trigger itself, empty at each promotion."""
 
 
-class QualityTrigger(Protocol):
-    """A trigger over the outcomes of the champion's version."""
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What a trigger may look at when a slot has closed.
+
+    Attributes:
+        history: the champion's outcomes, the slot that closed last; it may hold none of the champion's.
+        baseline: the champion's own evaluation by its verdict, by metric; empty where there was none.
+        labels: how many labels of each class became known in the slot, whichever version predicted.
+        known_classes: the classes that the champion was trained on; None where nobody knows.
+        since_job: labels that became known since the last job was launched, or since the beginning.
+        drift: what the features of the newest predictions look like beside the champion's training rows, by feature;
+            empty until there is something to compare. Its items are those of `domain.drift`.
+    """
+
+    history: History
+    baseline: Mapping[str, Estimate] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    known_classes: frozenset[str] | None = None
+    since_job: int = 0
+    drift: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Trigger(Protocol):
+    """A policy that is asked at the end of every slot in which something became known."""
 
     @property
     def kind(self) -> str:
@@ -51,6 +81,6 @@ class QualityTrigger(Protocol):
         """The longest stretch of outcomes that it looks at."""
         ...
 
-    def evaluate(self, state: State, history: History) -> tuple[State, Reading]:
-        """What it says now that the newest slot of the history has closed, and what it will remember."""
+    def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
+        """What it says now, and what it will remember."""
         ...

@@ -18,9 +18,9 @@ from math import exp, log
 from typing import Any, ClassVar, Final
 
 from retrainer.domain.metrics import correct, size, wilson
-from retrainer.domain.triggers.base import Level, Reading, State
+from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.values import iso, slot_start
-from retrainer.domain.windows import CountWindow, History, Window
+from retrainer.domain.windows import CountWindow, Window
 
 HORIZON: Final = 1_000_000
 """Outcomes since the promotion over which the chance of a false alarm is spent."""
@@ -45,9 +45,9 @@ class Change:
     reference: int = 1000
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 
-    def evaluate(self, state: State, history: History) -> tuple[State, Reading]:
+    def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Take the newest slot into the test; once it has fired it stays fired until the next champion."""
-        slot, cells = history.newest
+        slot, cells = scene.history.newest
         hits, n = correct(cells), size(cells)
         if "expected" not in state:
             return self._learn(state, hits, n)

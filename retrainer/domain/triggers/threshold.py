@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from retrainer.domain.metrics import Estimate, estimate
-from retrainer.domain.triggers.base import Level, Reading, State
-from retrainer.domain.windows import History, View, Window
+from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.windows import View, Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,9 @@ class Threshold:
     confident: bool = False
     positive: str | None = None
 
-    def evaluate(self, state: State, history: History) -> tuple[State, Reading]:
+    def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Between evaluations the last answer stands."""
+        history = scene.history
         beat = history.beat(self.window)
         if beat == state.get("beat"):
             return state, _kept(state)
