@@ -25,6 +25,8 @@ WALL_FLOOR: Final[Micros] = 3 * SECOND
 
 DAY: Final[Micros] = 86_400 * SECOND
 
+_MOST_DOUBLINGS: Final = 6
+
 
 class Outcome(StrEnum):
     """The two answers."""
@@ -38,6 +40,8 @@ class Guards:
     """What must hold before a trigger may launch anything. `cooldown` in microseconds."""
 
     min_labels: int = 500
+    min_coverage: float = 0.5
+    """Share of the labels that are usual at their predictions' age."""
     cooldown: Micros = 6 * 3600 * SECOND
     per_day: int = 4
 
@@ -59,18 +63,46 @@ class DecisionPolicy:
         """The fewest rows whose newest part is large enough to judge on."""
         return ceil(self.min_holdout / Fraction(str(self.holdout)))
 
+    @property
+    def rows_needed_since_change(self) -> int:
+        """The fewest rows after a change that make a holdout and leave as many to learn from."""
+        return 2 * self.min_holdout
+
 
 @dataclass(frozen=True, kw_only=True)
 class PastJob:
-    """When a job was decided and when it ended, in event time and wall time. `ended` is None while it runs."""
+    """What guards look at of a job.
+
+    Attributes:
+        decided_at: in event time.
+        ended_wall: when it ended, in wall time; None while it is under way. A challenger that is judged on has ended.
+        triggers: what it was launched for.
+        champion: the champion that it challenged.
+        succeeded: whether its candidate was accepted; None while nobody knows.
+    """
 
     job_id: str
     decided_at: Micros
     ended_wall: Micros | None
     triggers: frozenset[str] = frozenset()
-    """What it was launched for."""
-    counts: bool = True
-    """Whether it counts against cooldown and budget; one ended by a stop does not."""
+    champion: str | None = None
+    succeeded: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfair:
+    """Why the outcomes known so far do not stand for all: slow labels are missing among them."""
+
+    message: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Covered:
+    """Labels beside those that are usual for predictions of that age; `relative` is 1 where all is as usual."""
+
+    relative: float
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +117,18 @@ class Situation:
     """Outcomes of the champion since its promotion; of every version where there is no champion."""
     rows: int
     """Outcomes that training could use under the policy for rows."""
+    due: frozenset[str] = frozenset()
+    """The triggers among those that fired that look at no quality: it is time, or there is enough to learn from."""
+    began: Micros | None = None
+    """When the change that asks for a retraining is estimated to have begun."""
+    rows_since: int = 0
+    """Outcomes that became known since then."""
+    new_labels: int = 0
+    """Outcomes that became known since the last job was decided."""
+    immature: Unfair | None = None
+    """Why the labels at hand are no fair sample of all that will come; None where they are."""
+    coverage: Covered | None = None
+    """How many of the labels that are usual have come; None where nobody can say."""
     jobs: tuple[PastJob, ...] = ()
     paused: bool = False
     catching_up: bool = False
@@ -115,6 +159,10 @@ class Decision:
     request: str | None = None
     decided_at: Micros = 0
     """Wall time."""
+    began: Micros | None = None
+    """When the change that asked for it is estimated to have begun."""
+    until: Micros | None = None
+    """The event time at which the guard that holds may give way by itself."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -130,6 +178,8 @@ class Hold:
     reason: str
     message: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    until: Micros | None = None
+    """The event time at which it may give way, without another event."""
 
 
 def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
@@ -145,6 +195,8 @@ def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
     evidence: dict[str, Any] = {"triggers": readings, "labels": situation.labels, "rows": situation.rows}
     if hold:
         evidence["guard"] = {"name": hold.reason, **hold.evidence}
+    if situation.began is not None:
+        evidence["change"] = {"began": iso(situation.began), "rows_since": situation.rows_since}
     if situation.request:
         evidence["request"] = situation.request_reason
     return Decision(
@@ -158,6 +210,8 @@ def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
         champion=situation.champion,
         request=situation.request,
         decided_at=situation.now,
+        began=situation.began,
+        until=hold.until if hold else None,
         evidence=evidence,
     )
 
@@ -186,8 +240,8 @@ def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     guards: list[_Guard] = [_single_flight, _enough_rows, _observing]
     if situation.request is None:
         guards = [
-            _paused, _catching_up, _single_flight, _once_per_slot, _min_labels, _enough_rows, _cooldown, _per_day,
-            _observing,
+            _paused, _catching_up, _single_flight, _once_per_slot, _min_labels, _maturity, _coverage, _enough_rows,
+            _enough_since_change, _cooldown, _per_day, _back_off, _observing,
         ]  # fmt: skip
     return next((hold for guard in guards if (hold := guard(policy, situation))), None)
 
@@ -250,8 +304,74 @@ def _enough_rows(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     )
 
 
+def _maturity(_: DecisionPolicy, situation: Situation) -> Hold | None:
+    if situation.immature is None:
+        return None
+    return Hold(reason="maturity", message=situation.immature.message, evidence=situation.immature.evidence)
+
+
+def _coverage(policy: DecisionPolicy, situation: Situation) -> Hold | None:
+    found = situation.coverage
+    if found is None or found.relative >= policy.guards.min_coverage:
+        return None
+    return Hold(
+        reason="coverage",
+        message=f"waits for labels: {found.relative:.0%} of those that are usual have come, "
+        f"{policy.guards.min_coverage:.0%} are needed",
+        evidence={"have": found.relative, "need": policy.guards.min_coverage, **found.evidence},
+    )
+
+
+def _enough_since_change(policy: DecisionPolicy, situation: Situation) -> Hold | None:
+    """A candidate must learn from the time after the change, and be judged on it."""
+    if situation.began is None:
+        return None
+    need = policy.rows_needed_since_change
+    if situation.rows_since >= need:
+        return None
+    return Hold(
+        reason="since_change",
+        message=f"waits for {need - situation.rows_since} more labels: {situation.rows_since} of {need} have come "
+        f"since the change began at about {iso(situation.began)[:16]}",
+        evidence={"have": situation.rows_since, "need": need, "began": iso(situation.began)},
+    )
+
+
+def _back_off(policy: DecisionPolicy, situation: Situation) -> Hold | None:
+    """After a candidate that was not better the next attempt waits for news: twice as long, and twice as many labels,
+    with each one in a row. What is due anyway does not wait."""
+    failed = _in_vain(situation)
+    if not failed or situation.due:
+        return None
+    last, times = failed[-1], min(len(failed), _MOST_DOUBLINGS)
+    need = policy.min_holdout * 2**times
+    until = last.decided_at + policy.guards.cooldown * 2**times
+    if situation.new_labels >= need and situation.slot_end >= until:
+        return None
+    told = "the last candidate was" if len(failed) == 1 else f"the last {len(failed)} candidates were"
+    return Hold(
+        reason="back_off",
+        message=f"{told} not taken: waits for {need} labels since then, has {situation.new_labels}, "
+        f"and until {iso(until)[:16]}",
+        evidence={"job_id": last.job_id, "rejected": len(failed), "have": situation.new_labels, "need": need,
+                  "until": iso(until)},
+        until=until,
+    )  # fmt: skip
+
+
+def _in_vain(situation: Situation) -> list[PastJob]:
+    """The jobs against this champion that came to nothing, the newest in a row."""
+    mine = sorted((job for job in situation.jobs if job.champion == situation.champion), key=lambda job: job.decided_at)
+    failed: list[PastJob] = []
+    for job in reversed(mine):
+        if job.succeeded is not False:
+            break
+        failed.insert(0, job)
+    return failed
+
+
 def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:
-    last = max((job for job in situation.jobs if job.counts), key=lambda job: job.decided_at, default=None)
+    last = max(situation.jobs, key=lambda job: job.decided_at, default=None)
     if last is None:
         return None
     until = last.decided_at + policy.guards.cooldown
@@ -260,6 +380,7 @@ def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:
             reason="cooldown",
             message=f"cools down until {iso(until)} after job {last.job_id}",
             evidence={"job_id": last.job_id, "until": iso(until)},
+            until=until,
         )
     floor = min(WALL_FLOOR, policy.guards.cooldown)
     if last.ended_wall is not None and situation.now - last.ended_wall < floor:
@@ -272,13 +393,14 @@ def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:
 
 
 def _per_day(policy: DecisionPolicy, situation: Situation) -> Hold | None:
-    recent = [job for job in situation.jobs if job.counts and situation.slot_end - job.decided_at < DAY]
+    recent = [job for job in situation.jobs if situation.slot_end - job.decided_at < DAY]
     if len(recent) < policy.guards.per_day:
         return None
     return Hold(
         reason="per_day",
         message=f"{len(recent)} jobs within a day; the budget is {policy.guards.per_day}",
         evidence={"have": len(recent), "budget": policy.guards.per_day},
+        until=min(job.decided_at for job in recent) + DAY if recent else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
-from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger
+from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.windows import CountWindow, History, TimeWindow, Window
 
@@ -50,6 +50,8 @@ class Memory:
         evaluated_until: slots before this one have been looked at.
         seen: the champion's outcomes so far.
         total: outcomes of every version so far.
+    since_job: outcomes of every version since the last job was decided.
+    holds_until: the event time at which the guard that holds now may give way by itself.
         triggers: each quality trigger's own state.
         readings: what each trigger said last.
         latched: schedules that have fired and wait for a job.
@@ -62,6 +64,8 @@ class Memory:
     evaluated_until: Slot | None = None
     seen: int = 0
     total: int = 0
+    since_job: int = 0
+    holds_until: Micros | None = None
     triggers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
@@ -81,6 +85,14 @@ class Memory:
         return replace(
             self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={}
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """What is known of the champion beside its outcomes: its verdict's evaluation, the classes it was trained on."""
+
+    baseline: Mapping[str, Estimate] = field(default_factory=dict)
+    classes: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +120,10 @@ Fact = MetricUpdated | TriggerChanged
 class Watch:
     """One champion's history and what the triggers say about it."""
 
-    def __init__(self, policy: WatchPolicy, memory: Memory) -> None:
+    def __init__(self, policy: WatchPolicy, memory: Memory, champion: Champion = Champion()) -> None:
         self.policy = policy
         self.memory = memory
+        self.champion = champion
         self.history = History(policy.longest, seen=memory.seen)
 
     def is_champions(self, key: TallyKey) -> bool:
@@ -127,11 +140,15 @@ class Watch:
             self.history.add(slot, cells, remembered=counted)
             self.memory = replace(self.memory, seen=self.history.seen)
 
-    def close(self, slot: Slot, cells: Counter[tuple[str, str]]) -> Sequence[Fact]:
-        """Look at a newly closed slot that holds outcomes of the champion."""
+    def close(
+        self, slot: Slot, cells: Counter[tuple[str, str]], labels: Mapping[str, int] | None = None
+    ) -> Sequence[Fact]:
+        """Look at a newly closed slot: outcomes of the champion, if any, and labels of whichever version."""
+        if not cells:
+            return self._ask_triggers(labels or {}, is_own=False)
         self.history.add(slot, cells)
         self.memory = replace(self.memory, seen=self.history.seen)
-        return [*self._update_metrics(), *self._ask_triggers()]
+        return [*self._update_metrics(), *self._ask_triggers(labels or {}, is_own=True)]
 
     def _update_metrics(self) -> Sequence[MetricUpdated]:
         window = self.policy.report_window
@@ -148,11 +165,21 @@ class Watch:
             for one in known.values()
         ]
 
-    def _ask_triggers(self) -> Sequence[TriggerChanged]:
+    def _ask_triggers(self, labels: Mapping[str, int], *, is_own: bool) -> Sequence[TriggerChanged]:
+        """What the triggers say; without outcomes of the champion's own only those that look at other things."""
+        scene = Scene(
+            history=self.history,
+            baseline=self.champion.baseline,
+            labels=labels,
+            known_classes=self.champion.classes,
+            since_job=self.memory.since_job,
+        )
         states, readings, changed = dict(self.memory.triggers), dict(self.memory.readings), []
         for name, trigger in self.policy.triggers.items():
+            if not (is_own or wants_every_slot(trigger)):
+                continue
             before = readings.get(name, Reading())
-            states[name], reading = trigger.evaluate(states.get(name, {}), Scene(history=self.history))
+            states[name], reading = trigger.evaluate(states.get(name, {}), scene)
             readings[name] = reading
             if reading.level is not before.level:
                 changed.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))

@@ -27,6 +27,12 @@ class JobState(StrEnum):
 
 
 ENDED: Final = frozenset({JobState.PROMOTED, JobState.ACCEPTED, JobState.REJECTED, JobState.FAILED})
+_SUCCEEDED: Final = {
+    JobState.PROMOTED: True,
+    JobState.ACCEPTED: True,
+    JobState.REJECTED: False,
+    JobState.FAILED: False,
+}
 MAX_ATTEMPTS: Final = 3
 """How often a training may be started that ends without a result (a crash, not a stop) before its job has failed."""
 
@@ -56,6 +62,8 @@ class Job:
     version: str = ""
     error: str = ""
     ended_at: Micros | None = None
+    began: Micros | None = None
+    """When the change that asked for it is estimated to have begun, in event time."""
 
     @property
     def ended(self) -> bool:
@@ -68,6 +76,8 @@ class Job:
             decided_at=self.decided_at,
             ended_wall=self.ended_at,
             triggers=frozenset(self.triggers),
+            champion=self.champion,
+            succeeded=_SUCCEEDED.get(self.state),
         )
 
     def with_state(self, state: JobState, **changes: object) -> Job:
@@ -92,6 +102,7 @@ def job_for(decision: Decision, judgement: int, manifest: str = "") -> Job:
         champion=decision.champion,
         judgement=judgement,
         created_at=decision.decided_at,
+        began=decision.began,
     )
 
 

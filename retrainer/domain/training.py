@@ -1,6 +1,7 @@
 """What the controller asks of a training process, and what it answers: the contents of spec.json and result.json.
 
 Both are plain facts that survive a round trip through JSON. `format` is raised when their meaning changes.
+The sizes of a split are computed here, so that whoever waits for enough rows and whoever splits them agree.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from retrainer.domain.metrics import Estimate
+from retrainer.domain.challenge import Differences
+from retrainer.domain.metrics import Estimate
 from retrainer.domain.values import Micros
 from retrainer.domain.verdicts import JudgePolicy, Verdict
 
@@ -19,6 +23,7 @@ SPEC_FILE: Final = "spec.json"
 RESULT_FILE: Final = "result.json"
 DATASET_FILE: Final = "dataset.parquet"
 CHAMPION_FOLDER: Final = "champion"
+CHALLENGER_FOLDER: Final = "challenger"
 MODEL_FOLDER: Final = "model"
 REPORT_FOLDER: Final = "report"
 LOG_FILE: Final = "training.log"
@@ -59,6 +64,28 @@ class Recipe:
     seed: int = 0
 
 
+def rows_needed_after_change(min_rows: int) -> int:
+    """So many rows after a change make both a judgement on the new times, and as much to learn them from."""
+    return 2 * max(1, min_rows)
+
+
+def holdout_rows(total: int, after_change: int | None, holdout: float, min_rows: int) -> int:
+    """How many of the newest rows are held out.
+
+    Of the rows after a change the share that is asked for, at least `min_rows` and at most half of them, so that the
+    candidate learns from the new times and is judged on them. Where no change is known, or too few rows came after
+    it (`rows_needed_after_change`), the share of all rows.
+
+    Args:
+        total: rows that the policy takes.
+        after_change: how many of them were predicted since the change began; None where none is known.
+    """
+    if after_change is None or min(after_change, total) < rows_needed_after_change(min_rows):
+        return round(total * holdout)
+    after = min(after_change, total)
+    return max(1, min(max(round(after * holdout), min_rows), after // 2))
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """One order to a training process. Paths are relative to the job's folder."""
@@ -75,6 +102,14 @@ class TrainingSpec:
     champion_version: str | None
     dataset_digest: str
     cpus: int = 1
+    purpose: Literal["train", "judge"] = "train"
+    """`judge`: no candidate is made; the models in `challenger/` and `champion/` are compared on the dataset's rows."""
+    began: Micros | None = None
+    """When the change that asked for the job is estimated to have begun; None where none did."""
+    champion_trained_to: Micros | None = None
+    """The newest row that the champion was fitted on, which it may know by heart; None where nobody knows."""
+    loss_scale: float = 1.0
+    """With the purpose `judge`: the difference of losses that counts as a whole one, as the first judgement found."""
     format: int = FORMAT
 
 
@@ -105,5 +140,17 @@ class TrainingResult:
     refitted_on: RowRange | None = None
     rows_chosen: str = ""
     """The recipe for rows that was used, in words, e.g. `last 8000` as the winner of `auto`."""
+    evaluation: Mapping[str, Estimate] = field(default_factory=dict)
+    """The candidate's metrics on the judged rows with their sizes and intervals: its baseline, once it is champion."""
+    classes: tuple[str, ...] = ()
+    """The classes that it was trained on; none for a regression."""
+    loss_scale: float = 1.0
+    """What judging on has to divide differences of losses by."""
+    compared: Differences | None = None
+    """The answer to an order with the purpose `judge`."""
     seconds: float = 0.0
+    evaluation: Mapping[str, Estimate] = field(default_factory=dict)
+    """The candidate's metrics on the rows that it was judged on: what it promises as a champion."""
+    classes: tuple[str, ...] = ()
+    """The classes that it was trained on."""
     format: int = FORMAT

@@ -16,12 +16,14 @@ from retrainer.domain.conditions import parse
 from retrainer.domain.decisions import (
     DAY,
     WALL_FLOOR,
+    Covered,
     Decision,
     DecisionPolicy,
     Guards,
     Outcome,
     PastJob,
     Situation,
+    Unfair,
     decide,
 )
 from retrainer.domain.triggers.base import Level, Reading
@@ -47,10 +49,10 @@ def decided(situation: Situation = DUE, how: DecisionPolicy = POLICY, **changes:
     return found
 
 
-def job(*, ago: Micros, ended_ago: Micros | None = DAY, counts: bool = True, name: str = "j") -> PastJob:
+def job(*, ago: Micros, ended_ago: Micros | None = DAY, name: str = "j", **facts: Any) -> PastJob:
     """A job that was decided so long before noon, and ended so long ago on the wall."""
     ended = None if ended_ago is None else WALL - ended_ago
-    return PastJob(job_id=name, decided_at=NOON - ago, ended_wall=ended, counts=counts)
+    return PastJob(job_id=name, decided_at=NOON - ago, ended_wall=ended, **facts)
 
 
 def held(found: Decision) -> tuple[str, Mapping[str, Any]]:
@@ -165,12 +167,58 @@ class TestGuards:
         assert decided(how=often, jobs=(job(ago=DAY), job(ago=HOUR))).outcome is Outcome.RETRAIN
         assert decided(how=often, jobs=two[1:]).outcome is Outcome.RETRAIN
 
-    def test_jobs_that_do_not_count_cost_neither(self) -> None:
-        stopped = tuple(job(ago=n + 1, counts=False) for n in range(5))
-        assert decided(jobs=stopped).outcome is Outcome.RETRAIN
+    def test_back_off_doubles_with_each_candidate_in_a_row_that_was_not_taken(self) -> None:
+        once = job(ago=HOUR, name="a", champion="3", succeeded=False)
+        twice = (job(ago=2 * HOUR, name="b", champion="3", succeeded=False), once)
+        how = policy(cooldown=HOUR, min_labels=0, per_day=9)
+        for jobs, need, wait in (((once,), 200, HOUR), (twice, 400, 3 * HOUR)):
+            reason, guard = held(decided(how=how, jobs=jobs, new_labels=need, champion="3"))
+            assert (reason, guard["need"], guard["have"], guard["rejected"]) == ("back_off", need, need, len(jobs))
+            assert guard["until"] == iso(NOON + wait)
+            later = replace(DUE, first_open=slot_of(NOON + wait), jobs=jobs, champion="3")
+            assert held(decided(later, how, new_labels=need - 1))[0] == "back_off"
+            assert decided(later, how, new_labels=need).outcome is Outcome.RETRAIN
+
+    def test_back_off_ends_with_a_candidate_that_was_taken_or_another_champion(self) -> None:
+        failed = job(ago=HOUR, name="a", champion="3", succeeded=False)
+        taken = job(ago=HOUR - 1, name="b", champion="3", succeeded=True)
+        how = policy(cooldown=0, min_labels=0, per_day=9)
+        assert decided(how=how, jobs=(failed, taken), champion="3").outcome is Outcome.RETRAIN
+        assert decided(how=how, jobs=(failed,), champion="4").outcome is Outcome.RETRAIN
+
+    def test_back_off_does_not_keep_what_is_due_anyway(self) -> None:
+        failed = job(ago=HOUR, name="a", champion="3", succeeded=False)
+        due = decided(how=policy(cooldown=0, min_labels=0), jobs=(failed,), champion="3", due=frozenset({"low"}))
+        assert due.outcome is Outcome.RETRAIN
+
+    def test_a_change_needs_rows_to_learn_from_and_to_judge_on_after_it(self) -> None:
+        how = policy(min_labels=0)
+        reason, guard = held(decided(how=how, began=NOON - HOUR, rows_since=199))
+        assert (reason, guard) == ("since_change", {"have": 199, "need": 200, "began": iso(NOON - HOUR)})
+        assert "waits for 1 more labels: 199 of 200" in decided(how=how, began=NOON - HOUR, rows_since=199).message
+        enough = decided(how=how, began=NOON - HOUR, rows_since=200)
+        assert (enough.outcome, enough.began) == (Outcome.RETRAIN, NOON - HOUR)
+        assert enough.evidence["change"] == {"began": iso(NOON - HOUR), "rows_since": 200}
+
+    def test_coverage_beside_what_is_usual(self) -> None:
+        how = policy(min_labels=0, min_coverage=0.5)
+        reason, guard = held(decided(how=how, coverage=Covered(relative=0.49, evidence={"age": "1h"})))
+        assert (reason, guard) == ("coverage", {"have": 0.49, "need": 0.5, "age": "1h"})
+        assert decided(how=how, coverage=Covered(relative=0.5)).outcome is Outcome.RETRAIN
+        assert decided(how=how, coverage=None).outcome is Outcome.RETRAIN
+
+    def test_labels_that_are_no_fair_sample(self) -> None:
+        unfair = Unfair(message="early labels only", evidence={"until": "noon"})
+        assert held(decided(immature=unfair)) == ("maturity", {"until": "noon"})
+        assert decided(immature=unfair).message == "early labels only"
+
+    def test_a_hold_says_when_it_may_give_way_by_itself(self) -> None:
+        cooling = decided(how=policy(cooldown=2 * HOUR), jobs=(job(ago=HOUR),))
+        spent = decided(how=policy(cooldown=0, per_day=1), jobs=(job(ago=HOUR),))
+        assert (cooling.until, spent.until) == (NOON + HOUR, NOON + 23 * HOUR)
 
     def test_single_flight(self) -> None:
-        running = job(ago=DAY, ended_ago=None, counts=False)
+        running = job(ago=DAY, ended_ago=None)
         assert held(decided(jobs=(running,))) == ("single_flight", {"job_id": "j"})
 
     def test_what_the_running_job_was_launched_for_asks_for_nothing_more(self) -> None:
@@ -282,7 +330,6 @@ class TestIdentity:
                     job_id=st.just("j"),
                     decided_at=st.integers(0, 10**15),
                     ended_wall=st.none() | st.integers(0, 10**15),
-                    counts=st.booleans(),
                 ),
                 max_size=3,
             ).map(tuple),

@@ -81,5 +81,9 @@ class TestStates:
     def test_guards_see_what_for_and_when_it_was_decided_and_when_it_ended(self) -> None:
         job = job_for(DECISION, judgement=1)
         launched_for = frozenset({"low", "shift"})
-        assert job.past == PastJob(job_id=job.job_id, decided_at=NOON, ended_wall=None, triggers=launched_for)
-        assert job.end(JobState.REJECTED, 99).past.ended_wall == 99
+        expected = PastJob(
+            job_id=job.job_id, decided_at=NOON, ended_wall=None, triggers=launched_for, champion=job.champion
+        )
+        assert job.past == expected
+        assert job.end(JobState.REJECTED, 99).past == replace(expected, ended_wall=99, succeeded=False)
+        assert job.end(JobState.PROMOTED, 99).past.succeeded is True

@@ -77,7 +77,7 @@ class Deciding:
         self.rounds.append(done)
         return done
 
-    def end_job(self, state: JobState = JobState.REJECTED, **changes: Any) -> Job:
+    def end_job(self, state: JobState = JobState.ACCEPTED, **changes: Any) -> Job:
         """The job under way ends."""
         (job,) = self.state.jobs(unfinished=True)
         ended = replace(job, state=state, ended_at=self.world.clock.now(), **changes)

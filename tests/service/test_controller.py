@@ -300,7 +300,7 @@ def test_a_job_that_ends_while_it_is_looked_at_is_known_to_have_ended(
 
     controller._running[job_id] = EndsWhenAsked  # type: ignore[assignment]  # it stands in for the thread
     controller._collect_jobs()
-    (known,) = controller._deciders[control.policy.name]._jobs
+    (known,) = controller._deciders[control.policy.name]._deliberation._jobs
     assert known.ended
 
 

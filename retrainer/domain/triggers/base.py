@@ -69,7 +69,7 @@ class Scene:
 
 
 class Trigger(Protocol):
-    """A policy that is asked at the end of every slot in which something became known."""
+    """A policy that is asked at the end of every slot that holds outcomes of the champion (see `wants_every_slot`)."""
 
     @property
     def kind(self) -> str:
@@ -84,3 +84,11 @@ class Trigger(Protocol):
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """What it says now, and what it will remember."""
         ...
+
+
+def wants_every_slot(trigger: Trigger) -> bool:
+    """Whether a trigger is asked too where a slot held outcomes, but none of the champion's.
+
+    Those that say `every_slot = True` are; the others look at the champion's outcomes alone.
+    """
+    return bool(getattr(trigger, "every_slot", False))
