@@ -166,6 +166,11 @@ class Decision:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def waits_for_wall_clock(self) -> bool:
+        """Whether it holds for a time that no event brings."""
+        return self.outcome is Outcome.HOLD and self.reason == "cooldown" and self.until is None
+
+    @property
     def fingerprint(self) -> str:
         """What makes two holds in a row the same: recorded once, not at every slot."""
         return f"{self.outcome}:{self.reason}:{','.join(self.triggers)}:{self.request or ''}:{self.champion or ''}"

@@ -72,6 +72,9 @@ class Deliberation:
         self._watch: Watch | None = None
         self._totals = Totals()
         self._taken = Taken()
+        self._recalls_anew = False
+        self._news = True
+        """Whether something else than a slot may have changed the answer since; after a start, anything may."""
 
     def take(self) -> Taken:
         """What it came to since the last call."""
@@ -80,7 +83,10 @@ class Deliberation:
 
     def job_changed(self, job: Job) -> None:
         """A job has taken a step; cooldown, budget, back-off and single flight look at it."""
-        self._jobs = [job if one.job_id == job.job_id else one for one in self._jobs]
+        known = next((one for one in self._jobs if one.job_id == job.job_id), None)
+        if known != job:
+            self._jobs = [job if one.job_id == job.job_id else one for one in self._jobs]
+            self._news = True
 
     # Whose outcomes are watched
 
@@ -95,6 +101,7 @@ class Deliberation:
         self._totals = Totals()
         self.memory = memory
         self._recalls_anew = is_new
+        self._news = True
         return True
 
     def recall(self, slot: Slot, tallies: Tallied) -> None:
@@ -143,27 +150,36 @@ class Deliberation:
             self._remember(evaluated_until=first_open)
 
     def look_at_present(self, now: Micros) -> None:
-        """Decide once more where slots stand: jobs have ended, schedules are due, people have spoken."""
+        """Decide once more where the slots stand, if jobs have ended, schedules are due or people have spoken.
+
+        Else the answer stands: looked at again, it would depend on when that was.
+        """
         self._fire_schedules(now)
-        if self.memory.evaluated_until is not None:
+        if self.memory.evaluated_until is not None and self._news:
             self._decide(self.memory.evaluated_until, now)
 
     def answer(self, request_id: str, reason: str, now: Micros) -> Decision | None:
         """Decide about a person's request to retrain."""
-        return self._decide(self.memory.evaluated_until or 0, now, request=(request_id, reason))
+        decision = self._decide(self.memory.evaluated_until or 0, now, request=(request_id, reason))
+        self._news = True
+        return decision
 
     def pause(self, reason: str | None) -> None:
         """Stop deciding, for a reason; None: go on."""
         self._remember(paused=reason)
+        self._news = True
 
     def catch_up(self, *, is_behind: bool) -> None:
         """Say whether what is known is far behind the end of the topics."""
-        self._remember(catching_up=is_behind)
+        if is_behind is not self.memory.catching_up:
+            self._remember(catching_up=is_behind)
+            self._news = True
 
     # Deciding
 
     def _decide(self, first_open: Slot, now: Micros, request: tuple[str, str] | None = None) -> Decision | None:
         decision = decide(self.policy.deciding, self._situation(first_open, now, request))
+        self._news = decision is not None and decision.waits_for_wall_clock
         if decision is None:
             self._remember(last_decision="", holds_until=None)
             return None
@@ -180,6 +196,7 @@ class Deliberation:
         self._jobs.append(job)
         self._taken.jobs.append(job)
         self._remember(latched={}, since_job=0)
+        self._news = True
 
     def _situation(self, first_open: Slot, now: Micros, request: tuple[str, str] | None) -> Situation:
         began = self._began() if request is None else None
@@ -232,6 +249,7 @@ class Deliberation:
                     fired_at={**self.memory.fired_at, name: now}, latched={**self.memory.latched, name: reading}
                 )
                 self._taken.facts.append(TriggerChanged(name=name, kind="schedule", reading=reading))
+                self._news = True
 
     def _own(self, tallies: Tallied) -> Counter[tuple[str, str]]:
         watch = self._begun()

@@ -1,0 +1,113 @@
+"""Deliberating: the same events lead to the same decisions, whenever somebody looked in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrainer.domain.decisions import WALL_FLOOR, Decision, DecisionPolicy, Guards, Outcome
+from retrainer.domain.deliberation import Deliberation, DeliberationPolicy
+from retrainer.domain.evaluation import Fact, Memory, WatchPolicy
+from retrainer.domain.jobs import Job, JobState
+from retrainer.domain.ledger import Reign
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.training import RowsPolicy
+from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.values import Slot
+from retrainer.domain.windows import CountWindow
+from tests.domain.making import MINUTE
+
+Content = tuple[int, int, int]
+"""Minutes since the slot before, outcomes that were right, outcomes that were wrong."""
+
+CONTENTS = st.lists(st.tuples(st.integers(1, 90), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=20)
+GUARDS = st.builds(
+    Guards,
+    min_labels=st.sampled_from([1, 30]),
+    cooldown=st.sampled_from([0, 7 * MINUTE, 100 * MINUTE]),
+    per_day=st.integers(1, 3),
+)
+ROWS = st.sampled_from([RowsPolicy(), RowsPolicy(kind="last", count=20), RowsPolicy(kind="last", span=30 * MINUTE)])
+
+
+class Life:
+    """A model whose jobs end, rejected, so many minutes of event time after they were decided."""
+
+    def __init__(self, guards: Guards, rows: RowsPolicy, takes: int) -> None:
+        trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
+        deciding = DecisionPolicy(model="m", guards=guards, rows=rows, min_holdout=3, holdout=0.5)
+        policy = DeliberationPolicy(watch=WatchPolicy(triggers={"low": trigger}), deciding=deciding)
+        self.about = Deliberation(policy, Memory())
+        self.about.follow(Reign(version="1", effective_from=None))
+        self.takes = takes * MINUTE
+        self.under_way: Job | None = None
+        self.decisions: list[Decision] = []
+        self.facts: list[Fact] = []
+
+    def close(self, slot: Slot, right: int, wrong: int) -> None:
+        tallies = [(TallyKey("1", WHOLE, slot, "x", "x"), right), (TallyKey("1", WHOLE, slot, "x", "y"), wrong)]
+        self.about.close(slot, [(key, n) for key, n in tallies if n], self.wall(slot))
+        self.look()
+
+    def look(self) -> None:
+        taken = self.about.take()
+        self.decisions += taken.decisions
+        self.facts += taken.facts
+        self.under_way = next(iter(taken.jobs), self.under_way)
+
+    def end_jobs(self, slot: Slot) -> None:
+        """Whatever has ended by the beginning of a slot."""
+        if self.under_way is not None and self.under_way.decided_at + self.takes <= slot * MINUTE:
+            ended = self.under_way.end(JobState.REJECTED, self.wall(slot) - WALL_FLOOR)
+            self.under_way = None
+            self.about.job_changed(ended)
+
+    @staticmethod
+    def wall(slot: Slot) -> int:
+        return 10**15 + slot * MINUTE
+
+
+@settings(max_examples=200, deadline=None)
+@given(CONTENTS, GUARDS, ROWS, st.integers(0, 40), st.data())
+def test_the_same_slots_give_the_same_decisions_however_often_somebody_looks(
+    contents: list[Content], guards: Guards, rows: RowsPolicy, takes: int, data: st.DataObject
+) -> None:
+    once, often = Life(guards, rows, takes), Life(guards, rows, takes)
+    slot = 1000
+    for gap, right, wrong in contents:
+        before, slot = slot, slot + gap
+        for first_open in data.draw(st.lists(st.integers(before, slot), max_size=4).map(sorted), "looks"):
+            often.about.pass_by(first_open, often.wall(first_open))
+            often.about.look_at_present(often.wall(first_open))
+            often.look()
+        for life in (once, often):
+            life.close(slot, right, wrong)
+            life.end_jobs(slot)
+            life.about.look_at_present(life.wall(slot))
+            life.look()
+    told = [[replace(decision, decided_at=0) for decision in life.decisions] for life in (once, often)]
+    assert told[0] == told[1]
+    assert once.facts == often.facts
+
+
+@pytest.mark.parametrize("looks", [[], [12, 40, 69, 70, 71], [70]])
+def test_a_hold_that_time_alone_ends_is_decided_at_the_moment_at_which_it_ends(looks: list[int]) -> None:
+    life = Life(Guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
+    life.close(10, 0, 20)
+    job = life.under_way
+    assert job is not None
+    life.about.job_changed(job.end(JobState.ACCEPTED, life.wall(10)))
+    life.close(11, 0, 2)
+    for first_open in looks:
+        life.about.pass_by(first_open, life.wall(first_open))
+        life.about.look_at_present(life.wall(first_open))
+        life.look()
+    life.close(5000, 10, 0)
+    assert [(one.outcome, one.slot_end // MINUTE) for one in life.decisions][:3] == [
+        (Outcome.RETRAIN, 11),
+        (Outcome.HOLD, 12),
+        (Outcome.RETRAIN, 71),
+    ]
