@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from retrainer.domain.decisions import Decision
 from retrainer.domain.events import Partition, RecordQuarantined
@@ -221,6 +221,13 @@ class Request:
     answer: str = ""
 
 
+class SlotRange(NamedTuple):
+    """Slots from `first` (inclusive; None: from the beginning) to `before` (exclusive)."""
+
+    first: Slot | None
+    before: Slot
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """What one round of deciding about a model makes true, or nothing of it."""
@@ -252,8 +259,12 @@ class DecisionState(Protocol):
         """What the last step of the model left."""
         ...
 
-    def take(self, step: Step) -> None:
-        """One transaction.
+    def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
+        """The tallies of several models, of no slice, in the order of their slots; a model without any is left out."""
+        ...
+
+    def take(self, steps: Sequence[Step]) -> None:
+        """All of them in one transaction; they have one lease.
 
         Raises:
             Fenced: another controller is active now.

@@ -25,6 +25,7 @@ from retrainer.stores import (
     NewSegment,
     NewSnapshot,
     Request,
+    SlotRange,
     Step,
     StoredPart,
     StoredPosition,
@@ -113,19 +114,16 @@ class MemoryDecisionState:
     def memory(self, model: str) -> bytes | None:
         return self._manifest.reading().memories.get(model)
 
-    def take(self, step: Step) -> None:
-        with self._manifest.writing("take", step.lease) as tables:
-            for decision in step.decisions:
-                if decision.outcome is Outcome.HOLD and decision.decision_id in tables.decisions:
-                    continue  # it stays as it was recorded first
-                row = (decision.model, msgspec.json.encode(decision))
-                add_row(tables.decisions, decision.decision_id, row, "decision")
-            for job in step.jobs:
-                add_row(tables.jobs, job.job_id, msgspec.json.encode(job), "job")
-            for request_id, answer in step.answers.items():
-                if request_id in tables.requests:
-                    tables.requests[request_id] = replace(tables.requests[request_id], answer=answer)
-            tables.memories[step.model] = step.memory
+    def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
+        found = {model: self.tallies(model, first, before, whole=True) for model, (first, before) in wanted.items()}
+        return {model: tallies for model, tallies in found.items() if tallies}
+
+    def take(self, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+        with self._manifest.writing("take", steps[0].lease) as tables:
+            for step in steps:
+                _take(tables, step)
 
     def decisions(self, model: str, last: int) -> Sequence[Decision]:
         bodies = [body for name, body in self._manifest.reading().decisions.values() if name == model]
@@ -244,3 +242,17 @@ def _check_conservation(tables: Tables, deltas: Sequence[ModelDelta]) -> None:
         off = imbalance(tables.counts_of(delta.model))
         if off:
             raise Refused(f"the counts of {delta.model} do not add up, by {off}; nothing was stored")
+
+
+def _take(tables: Tables, step: Step) -> None:
+    for decision in step.decisions:
+        if decision.outcome is Outcome.HOLD and decision.decision_id in tables.decisions:
+            continue  # it stays as it was recorded first
+        row = (decision.model, msgspec.json.encode(decision))
+        add_row(tables.decisions, decision.decision_id, row, "decision")
+    for job in step.jobs:
+        add_row(tables.jobs, job.job_id, msgspec.json.encode(job), "job")
+    for request_id, answer in step.answers.items():
+        if request_id in tables.requests:
+            tables.requests[request_id] = replace(tables.requests[request_id], answer=answer)
+    tables.memories[step.model] = step.memory

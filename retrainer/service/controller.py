@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
@@ -15,13 +15,13 @@ from retrainer.domain.values import Micros, iso
 from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports import Clock, Registry, Stopped
-from retrainer.service.deciding import Decider, Round
+from retrainer.service.deciding import Decider, News, Round
 from retrainer.service.dependency import Dependency
 from retrainer.service.housekeeping import Housekeeping
 from retrainer.service.jobs import JobParts, JobRun
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
-from retrainer.stores import DecisionState, Lease, Request, StoredProgress
+from retrainer.stores import DecisionState, Lease, Request, Step, StoredProgress
 
 _TICK_SECONDS = 0.2
 _RECONCILE_SECONDS = 5.0
@@ -80,11 +80,8 @@ class Controller:
             progress = self.parts.state.model_progress()
             requests = self.parts.state.requests()
             self._collect_jobs()
-            for name in self.models:
-                held = progress.get(name)
-                self.watermarks[name] = held.progress.watermark if held else None
-                mine = [request for request in requests if request.model == name]
-                self._decide(name, held, mine)
+            self.watermarks = {name: held.progress.watermark for name, held in progress.items()}
+            self._decide(progress, requests)
             self._start_jobs()
 
     def stop(self) -> None:
@@ -145,21 +142,36 @@ class Controller:
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self._crashed = error
 
-    def _decide(self, name: str, progress: StoredProgress | None, requests: Sequence[Request]) -> None:
-        reign = self._promotions[name].reign
-        if reign is None or self._lease is None:
-            return  # who the champion is has never been known yet: nothing can be said of it
-        # Put back only once the round is stored; else it is made anew from what is.
-        decider = self._deciders.pop(name, None) or Decider(self.models[name], self.parts.state, self._lease)
-        done = decider.run_round(
-            reign,
-            progress.progress.first_open if progress else None,
-            requests,
-            self.parts.clock.now(),
-            catching_up=progress is not None and progress.catching_up,
-        )
-        self._deciders[name] = decider
-        self._tell(name, done)
+    def _decide(self, progress: Mapping[str, StoredProgress], requests: Sequence[Request]) -> None:
+        """One round about every model whose champion is known; what they came to is stored in one transaction."""
+        assert self._lease is not None
+        state, now = self.parts.state, self.parts.clock.now()
+        # Put back only once the round is stored; else they are made anew from what is.
+        known, self._deciders = self._deciders, {}
+        reigns = {name: held.reign for name, held in self._promotions.items() if held.reign is not None}
+        deciders = {name: known.get(name) or Decider(self.models[name], state, self._lease) for name in reigns}
+        opens = {name: held.progress.first_open for name, held in progress.items()}
+        wanted = {name: slots for name, one in deciders.items() if (slots := one.wants(opens.get(name)))}
+        tallies = state.news(wanted)
+        asked = _by_model(requests)
+        rounds: dict[str, Round] = {}
+        steps: list[Step] = []
+        for name, decider in deciders.items():
+            news = News(
+                reign=reigns[name],
+                first_open=opens.get(name),
+                now=now,
+                tallies=tallies.get(name, ()),
+                requests=asked.get(name, ()),
+                catching_up=name in progress and progress[name].catching_up,
+            )
+            rounds[name], step = decider.deliberate(news)
+            steps += [step] if step else []
+        state.take(steps)
+        for name, decider in deciders.items():
+            decider.stored()
+            self._tell(name, rounds[name])
+        self._deciders = deciders
 
     def _tell(self, name: str, done: Round) -> None:
         log = self.parts.logger.bind(model=name)
@@ -216,6 +228,13 @@ class Controller:
                 del self._running[job_id]
                 if running.crashed is not None:
                     raise running.crashed
+
+
+def _by_model(requests: Sequence[Request]) -> Mapping[str, list[Request]]:
+    found: dict[str, list[Request]] = {}
+    for request in requests:
+        found.setdefault(request.model, []).append(request)
+    return found
 
 
 @contextmanager

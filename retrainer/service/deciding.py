@@ -1,9 +1,10 @@
-"""One round of deciding about one model: every newly closed slot in order, then the present. It is stored whole."""
+"""One round of deciding about one model: every newly closed slot in order, then the present."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import msgspec
 
@@ -12,25 +13,38 @@ from retrainer.domain.deliberation import Deliberation, DeliberationPolicy, Tall
 from retrainer.domain.evaluation import Fact, Memory
 from retrainer.domain.jobs import Job
 from retrainer.domain.ledger import Reign
-from retrainer.domain.tallies import TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Lease, Request, Step
+from retrainer.stores import DecisionState, Lease, Request, SlotRange, Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round found and made true."""
+    """What one round found."""
 
     facts: Sequence[Fact]
     decisions: Sequence[Decision]
     jobs: Sequence[Job]
     answered: Sequence[Request]
-    memory: Memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What a round is about: `now` is wall time, `tallies` those of the slots that the decider wants."""
+
+    reign: Reign
+    first_open: Slot | None
+    now: Micros
+    tallies: Tallied = ()
+    requests: Sequence[Request] = ()
+    catching_up: bool = False
 
 
 class Decider:
-    """Decides about one model. Everything it remembers is stored with what it decided, in one transaction."""
+    """Decides about one model. Everything it remembers is stored with what it decided, in one transaction.
+
+    After a round whose step could not be stored it knows too much: another one has to be made from what is stored.
+    """
 
     def __init__(self, policy: ModelPolicy, state: DecisionState, lease: Lease) -> None:
         self.policy = policy
@@ -44,6 +58,7 @@ class Decider:
             state.jobs(policy.name),
             manifest=lease.manifest,
         )
+        self._unstored: bytes | None = None
 
     @property
     def memory(self) -> Memory:
@@ -53,37 +68,40 @@ class Decider:
         """A job has taken a step; the guards look at it."""
         self._deliberation.job_changed(job)
 
-    def run_round(
-        self,
-        reign: Reign,
-        first_open: Slot | None,
-        requests: Sequence[Request],
-        now: Micros,
-        *,
-        catching_up: bool = False,
-    ) -> Round:
-        """Look at what has closed since the last round, decide, and store it all.
+    def wants(self, first_open: Slot | None) -> SlotRange | None:
+        """The slots that have closed since the last round."""
+        if first_open is None or first_open == self.memory.evaluated_until:
+            return None
+        return SlotRange(self.memory.evaluated_until, first_open)
+
+    def deliberate(self, round_of: News) -> tuple[Round, Step | None]:
+        """Look at what has closed since the last round, and decide; what it came to is to be stored before the next.
 
         While the worker is `catching_up` triggers only hold. What closed up to its end is still part of the backlog;
         the decision that is open then is taken at the last slot.
         """
-        self._follow(reign)
-        about = self._deliberation
-        about.catch_up(is_behind=catching_up or self.memory.catching_up)
-        if first_open is not None and first_open != self.memory.evaluated_until:
-            for slot, tallies in self._tallies(self.memory.evaluated_until, first_open):
+        self._follow(round_of.reign)
+        about, now, wanted = self._deliberation, round_of.now, self.wants(round_of.first_open)
+        about.catch_up(is_behind=round_of.catching_up or self.memory.catching_up)
+        if wanted is not None:
+            for slot, tallies in _by_slot(round_of.tallies):
                 about.close(slot, tallies, now)
-            about.pass_by(first_open, now)
-        about.catch_up(is_behind=catching_up)
-        answers = {request.request_id: self._answer(request, now) for request in requests}
+            about.pass_by(wanted.before, now)
+        about.catch_up(is_behind=round_of.catching_up)
+        answers = {request.request_id: self._answer(request, now) for request in round_of.requests}
         about.look_at_present(now)
-        return self._store(requests, answers)
+        return self._concluded(round_of.requests, answers)
+
+    def stored(self) -> None:
+        """The step of the last round was taken."""
+        self._stored, self._unstored = self._unstored or self._stored, None
 
     def _follow(self, reign: Reign) -> None:
         """Watch the champion that the ledger names; what is stored of its outcomes is recalled at a new beginning."""
         if not self._deliberation.follow(reign) or self.memory.evaluated_until is None:
             return
-        for slot, tallies in self._tallies(self._oldest_needed(reign), self.memory.evaluated_until):
+        slots = SlotRange(self._oldest_needed(reign), self.memory.evaluated_until)
+        for slot, tallies in _by_slot(self._state.news({self.policy.name: slots}).get(self.policy.name, ())):
             self._deliberation.recall(slot, tallies)
 
     def _oldest_needed(self, reign: Reign) -> Slot | None:
@@ -94,12 +112,6 @@ class Decider:
         span = self.policy.deciding.rows.span
         return slot_of(promoted if span is None else min(promoted, promoted - span))
 
-    def _tallies(self, first: Slot | None, before: Slot) -> Sequence[tuple[Slot, Tallied]]:
-        slots: dict[Slot, list[tuple[TallyKey, int]]] = {}
-        for key, n in self._state.tallies(self.policy.name, first, before, whole=True):
-            slots.setdefault(key.slot, []).append((key, n))
-        return sorted(slots.items())
-
     def _answer(self, request: Request, now: Micros) -> str:
         if request.kind == "retrain":
             decision = self._deliberation.answer(request.request_id, request.reason, now)
@@ -107,24 +119,26 @@ class Decider:
         self._deliberation.pause(request.reason if request.kind == "pause" else None)
         return "done"
 
-    def _store(self, answered: Sequence[Request], answers: dict[str, str]) -> Round:
+    def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[Round, Step | None]:
         taken = self._deliberation.take()
+        done = Round(facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered)
         memory = msgspec.json.encode(self.memory)
-        if memory != self._stored or taken.decisions or answers:
-            self._state.take(
-                Step(
-                    lease=self._lease,
-                    model=self.policy.name,
-                    memory=memory,
-                    decisions=taken.decisions,
-                    jobs=taken.jobs,
-                    answers=answers,
-                )
-            )
-            self._stored = memory
-        return Round(
-            facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered, memory=self.memory
+        if memory == self._stored and not (taken.decisions or answers):
+            return done, None
+        self._unstored = memory
+        return done, Step(
+            lease=self._lease,
+            model=self.policy.name,
+            memory=memory,
+            decisions=taken.decisions,
+            jobs=taken.jobs,
+            answers=answers,
         )
+
+
+def _by_slot(tallies: Tallied) -> list[tuple[Slot, Tallied]]:
+    """They come in the order of their slots."""
+    return [(slot, list(held)) for slot, held in groupby(tallies, key=lambda tally: tally[0].slot)]
 
 
 def _without_removed(memory: Memory, policy: ModelPolicy) -> Memory:

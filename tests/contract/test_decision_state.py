@@ -68,10 +68,10 @@ def test_a_new_manifest_is_empty(state: ReadableState) -> None:
 def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Lease) -> None:
     retrain = decision()
     job = job_for(retrain, 1)
-    state.take(step(lease, decisions=[retrain], jobs=[job], memory=b"old"))
+    state.take([step(lease, decisions=[retrain], jobs=[job], memory=b"old")])
     state.claim("controller", "there/2", NOW)
     writes: list[Callable[[], object]] = [
-        lambda: state.take(step(lease, memory=b"new", decisions=[decision("flights@2")])),
+        lambda: state.take([step(lease, memory=b"new", decisions=[decision("flights@2")])]),
         lambda: state.put_job(lease, job.with_state(JobState.TRAINING)),
         lambda: state.append_ledger(lease, ledger_row()),
     ]
@@ -87,7 +87,7 @@ def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Leas
 def test_the_leases_of_worker_and_controller_are_their_own(rig: Rig, lease: Lease) -> None:
     begun(rig.ingest)
     kept = step(lease)
-    rig.decisions.take(kept)
+    rig.decisions.take([kept])
     assert rig.decisions.memory(kept.model) == kept.memory
 
 
@@ -132,7 +132,7 @@ def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease
     hold, retrain = decision("flights@1/cooldown", Outcome.HOLD), decision("flights@2", request=asked.request_id)
     job = job_for(retrain, 3)
     answers = {asked.request_id: retrain.decision_id}
-    state.take(step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers))
+    state.take([step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers)])
     assert state.memory("flights") == b'{"seen":5}'
     assert list(state.decisions("flights", 10)) == [hold, retrain]
     assert list(state.jobs("flights")) == [job]
@@ -141,23 +141,23 @@ def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease
 
 
 def test_a_memory_replaces_the_one_before(state: ReadableState, lease: Lease) -> None:
-    state.take(step(lease, memory=b"one"))
-    state.take(step(lease, memory=b"two"))
-    state.take(step(lease, model="other", memory=b"its own"))
+    state.take([step(lease, memory=b"one")])
+    state.take([step(lease, memory=b"two")])
+    state.take([step(lease, model="other", memory=b"its own")])
     assert (state.memory("flights"), state.memory("other")) == (b"two", b"its own")
 
 
 def test_a_hold_is_recorded_once_as_it_was_first(state: ReadableState, lease: Lease) -> None:
     hold = decision("flights@1/cooldown", Outcome.HOLD)
-    state.take(step(lease, decisions=[hold]))
-    state.take(step(lease, decisions=[replace(hold, message="another")], memory=b"later"))
+    state.take([step(lease, decisions=[hold])])
+    state.take([step(lease, decisions=[replace(hold, message="another")], memory=b"later")])
     assert list(state.decisions("flights", 10)) == [hold]
     assert state.memory("flights") == b"later"
 
 
 def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: ReadableState, lease: Lease) -> None:
     retrain = decision()
-    state.take(step(lease, decisions=[retrain], jobs=[job_for(retrain, 1)], memory=b"first"))
+    state.take([step(lease, decisions=[retrain], jobs=[job_for(retrain, 1)], memory=b"first")])
     state.ask(request())
     another = decision("flights@2")
     twice = step(
@@ -168,7 +168,7 @@ def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: Re
         answers={"retrain-1": "flights@1"},
     )
     with pytest.raises(RetrainerError):
-        state.take(twice)
+        state.take([twice])
     assert state.memory("flights") == b"first"
     assert list(state.decisions("flights", 10)) == [retrain]
     assert [job.decision_id for job in state.jobs()] == ["flights@1"]
@@ -177,17 +177,17 @@ def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: Re
 
 def test_a_job_is_launched_once(state: ReadableState, lease: Lease) -> None:
     job = job_for(decision(), 1)
-    state.take(step(lease, jobs=[job]))
+    state.take([step(lease, jobs=[job])])
     with pytest.raises(RetrainerError):
-        state.take(step(lease, jobs=[job], decisions=[decision("flights@2")]))
+        state.take([step(lease, jobs=[job], decisions=[decision("flights@2")])])
     assert list(state.decisions("flights", 10)) == []
 
 
 def test_the_newest_decisions_come_oldest_first(state: ReadableState, lease: Lease) -> None:
     made = [decision(f"flights@{number}") for number in (3, 1, 2)]
     for one in made:
-        state.take(step(lease, decisions=[one]))
-    state.take(step(lease, model="other", decisions=[decision("other@1", model="other")]))
+        state.take([step(lease, decisions=[one])])
+    state.take([step(lease, model="other", decisions=[decision("other@1", model="other")])])
     assert list(state.decisions("flights", 10)) == made
     assert list(state.decisions("flights", 2)) == made[1:]
     assert list(state.decisions("flights", 0)) == []
@@ -209,7 +209,7 @@ RESULT = TrainingResult(
 
 def test_a_job_keeps_everything_that_became_of_it(state: ReadableState, lease: Lease) -> None:
     job = job_for(decision(), 1)
-    state.take(step(lease, jobs=[job]))
+    state.take([step(lease, jobs=[job])])
     for changes in ({"state": JobState.TRAINED, "result": RESULT, "attempts": 2}, {"state": JobState.RECORDED}):
         job = replace(job, **changes)
         state.put_job(lease, job)
@@ -223,7 +223,7 @@ def test_unfinished_jobs_in_the_order_of_their_making(state: ReadableState, leas
         for name, end in enumerate(JobState)
     ]
     for job in jobs:
-        state.take(step(lease, jobs=[replace(job, state=JobState.QUEUED)]))
+        state.take([step(lease, jobs=[replace(job, state=JobState.QUEUED)])])
     for job in reversed(jobs):
         state.put_job(lease, job)
     assert list(state.jobs()) == jobs
@@ -261,7 +261,7 @@ def test_requests_wait_for_their_answer(state: ReadableState, lease: Lease) -> N
         state.ask(one)
     assert list(state.requests()) == asked
     assert list(state.requests("flights")) == [asked[0], asked[2]]
-    state.take(step(lease, answers={"b": "done", "nobody's": "done"}))
+    state.take([step(lease, answers={"b": "done", "nobody's": "done"})])
     assert list(state.requests()) == asked[1:]
     assert list(state.requests("flights", unanswered=False)) == [replace(asked[0], answer="done"), asked[2]]
 
@@ -286,7 +286,7 @@ def test_the_twin_can_be_away() -> None:
         state.model_progress,
         lambda: state.tallies("flights", None, 1),
         lambda: state.memory("flights"),
-        lambda: state.take(step(lease)),
+        lambda: state.take([step(lease)]),
         lambda: state.decisions("flights", 1),
         state.jobs,
         lambda: state.put_job(lease, job_for(decision(), 1)),
@@ -301,4 +301,4 @@ def test_the_twin_can_be_away() -> None:
         with pytest.raises(Unreachable):
             call()
     manifest.come_back()
-    state.take(step(lease))
+    state.take([step(lease)])

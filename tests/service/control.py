@@ -310,7 +310,8 @@ class Control:
             champion=champion,
         )
         job = job_for(decision, judgement)
-        self.state.take(Step(lease=self.lease, model=self.policy.name, memory=b"{}", decisions=[decision], jobs=[job]))
+        step = Step(lease=self.lease, model=self.policy.name, memory=b"{}", decisions=[decision], jobs=[job])
+        self.state.take([step])
         return job
 
     def run_job(self, job: Job | None = None, stop: Stopped | None = None) -> Job:

@@ -12,7 +12,7 @@ from retrainer.domain.jobs import Job, JobState
 from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Slot, slot_of, slot_start
-from retrainer.service.deciding import Decider, Round
+from retrainer.service.deciding import Decider, News, Round
 from retrainer.service.policy import ModelPolicy
 from retrainer.stores import Flush, Request
 from tests.service.control import model
@@ -71,9 +71,18 @@ class Deciding:
 
     def round(self) -> Round:
         """One round, as the controller does it."""
-        requests = self.state.requests(self.policy.name)
-        now = self.world.clock.now()
-        done = self.decider.run_round(self.reign, self.first_open, requests, now, catching_up=self.catching_up)
+        wanted = self.decider.wants(self.first_open)
+        news = News(
+            reign=self.reign,
+            first_open=self.first_open,
+            now=self.world.clock.now(),
+            tallies=self.state.news({self.policy.name: wanted}).get(self.policy.name, ()) if wanted else (),
+            requests=self.state.requests(self.policy.name),
+            catching_up=self.catching_up,
+        )
+        done, step = self.decider.deliberate(news)
+        self.state.take([step] if step else [])
+        self.decider.stored()
         self.rounds.append(done)
         return done
 

@@ -350,8 +350,9 @@ def test_after_a_promotion_the_watch_starts_anew(deciding: Deciding) -> None:
     deciding.reign = Reign(version="2", effective_from=at(20))
     deciding.world.clock.advance(10)
     deciding.outcomes(60, wrong=50, version="1")
-    done = deciding.round()
-    assert (done.memory.champion, done.memory.seen, done.memory.readings) == ("2", 0, {})
+    deciding.round()
+    memory = deciding.decider.memory
+    assert (memory.champion, memory.seen, memory.readings) == ("2", 0, {})
     assert len(deciding.state.jobs()) == 1
     deciding.outcomes(61, wrong=9, version="2")
     deciding.round()

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import msgspec
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from retrainer.adapters.manifest import schema, segments
@@ -18,7 +18,7 @@ from retrainer.domain.jobs import ENDED, Job
 from retrainer.domain.ledger import Act, LedgerRow
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
-from retrainer.stores import IngestView, Lease, Request, Step, StoredProgress, StoredSegment
+from retrainer.stores import IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
 
 
 class SqlDecisionState:
@@ -54,17 +54,28 @@ class SqlDecisionState:
         with self._database.reading() as connection:
             return connection.scalar(select(schema.memories.c.body).where(schema.memories.c.model == model))
 
-    def take(self, step: Step) -> None:
-        with self._database.writing_as(step.lease) as connection:
-            for decision in step.decisions:
-                _insert_decision(connection, decision)
-            for job in step.jobs:
-                connection.execute(insert(schema.jobs), _job_row(job))
-            for request_id, answer in step.answers.items():
-                answered = update(schema.requests).where(schema.requests.c.request_id == request_id)
-                connection.execute(answered.values(answer=answer))
-            kept = upsert(schema.memories).values(model=step.model, body=step.memory)
-            connection.execute(kept.on_conflict_do_update(index_elements=["model"], set_={"body": step.memory}))
+    def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
+        if not wanted:
+            return {}
+        with self._database.reading() as connection:
+            found = {model: _news(connection, model, slots) for model, slots in wanted.items()}
+        return {model: tallies for model, tallies in found.items() if tallies}
+
+    def take(self, steps: Sequence[Step]) -> None:
+        if not steps:
+            return
+        with self._database.writing_as(steps[0].lease) as connection:
+            for step in steps:
+                for decision in step.decisions:
+                    _insert_decision(connection, decision)
+                for job in step.jobs:
+                    connection.execute(insert(schema.jobs), _job_row(job))
+                for request_id, answer in step.answers.items():
+                    answered = update(schema.requests).where(schema.requests.c.request_id == request_id)
+                    connection.execute(answered.values(answer=answer))
+            kept = upsert(schema.memories)
+            kept = kept.on_conflict_do_update(index_elements=["model"], set_={"body": kept.excluded.body})
+            connection.execute(kept, [{"model": step.model, "body": step.memory} for step in steps])
 
     def decisions(self, model: str, last: int) -> Sequence[Decision]:
         table = schema.decisions
@@ -132,6 +143,23 @@ class SqlDecisionState:
                 quarantined=quarantined,
                 moved={model: stored.moved for model, stored in model_progress(connection).items()},
             )
+
+
+_NEWS = select(schema.tallies).where(
+    schema.tallies.c.model == bindparam("model"),
+    schema.tallies.c.slot >= bindparam("first"),
+    schema.tallies.c.slot < bindparam("before"),
+    schema.tallies.c.slice == WHOLE,
+    schema.tallies.c.n != 0,
+)
+_FIRST_EVER = -(2**62)
+
+
+def _news(connection: Connection, model: str, slots: SlotRange) -> list[tuple[TallyKey, int]]:
+    first = _FIRST_EVER if slots.first is None else slots.first
+    rows = connection.execute(_NEWS, {"model": model, "first": first, "before": slots.before})
+    # By position: there are a thousand models in a round. The primary key is in the order of slots.
+    return [(TallyKey(version, part, slot, truth, answer), n) for _, slot, version, part, truth, answer, n in rows]
 
 
 def _insert_decision(connection: Connection, decision: Decision) -> None:
