@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -27,37 +26,20 @@ from retrainer.adapters.process import ProcessMemory
 from retrainer.adapters.processes import ChildTrainers
 from retrainer.adapters.segments import LocalSegments
 from retrainer.adapters.snapshots import LocalSnapshots
-from retrainer.adapters.timetable import CronTimetable, IntervalTimetable
 from retrainer.config.load import Loaded
-from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
-from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
-from retrainer.domain.decisions import DecisionPolicy, Guards
-from retrainer.domain.evaluation import WatchPolicy
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import Absent, JoinPolicy
-from retrainer.domain.mapping import EventMapping
-from retrainer.domain.training import Recipe
-from retrainer.domain.triggers.base import Trigger
-from retrainer.domain.triggers.change import Change
-from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import duration
-from retrainer.domain.verdicts import JudgePolicy
-from retrainer.domain.windows import CountWindow, TimeWindow, Window
 from retrainer.logs import Logger, is_configured, logger
-from retrainer.ports import Limits, Timetable
+from retrainer.policies import model_policy
 from retrainer.service.check import Findings, Outside, connect
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.service.dataset import DatasetBuilder
 from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.service.jobs import JobParts
-from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.service.job_parts import JobParts
+from retrainer.service.policy import ModelPolicy
 from retrainer.service.worker import Worker
 from retrainer.stores import Lease
-
-DEFAULT_TRIGGER = "shift"
-"""The name of the trigger that a model without any gets."""
 
 
 @dataclass(frozen=True)
@@ -190,131 +172,6 @@ class Wiring:
             return connect(self.models, outside)
         finally:
             log.close()
-
-
-def model_policy(model: ModelSettings) -> ModelPolicy:
-    """What one model's section means to the service."""
-    training = model.training
-    return ModelPolicy(
-        name=model.name,
-        task=model.task,
-        ingest=_ingest_policy(model),
-        watch=WatchPolicy(metrics=model.metrics, triggers=_quality_triggers(model), positive=model.positive),
-        deciding=DecisionPolicy(
-            model=model.name,
-            condition=model.retrain_when,
-            guards=Guards(
-                min_labels=model.guards.min_labels,
-                cooldown=duration(model.guards.cooldown),
-                per_day=model.guards.per_day,
-            ),
-            rows=training.rows,
-            holdout=training.holdout,
-            min_holdout=model.judge.min_rows,
-            observe=model.observe,
-        ),
-        recipe=Recipe(
-            estimator=training.estimator or "",
-            params=training.params,
-            rows=training.rows,
-            holdout=training.holdout,
-            refit=training.refit,
-            seed=training.seed,
-        ),
-        judge=JudgePolicy(
-            min_rows=model.judge.min_rows,
-            improvement=model.judge.improvement,
-            confidence=model.judge.confidence,
-            floors=model.judge.floors,
-        ),
-        promotion=PromotionPolicy(
-            registered_model=model.registered_model,
-            mode="register" if model.promotion.mode == "register" else "automatic",
-            alias=model.promotion.alias,
-            takes_effect=duration(model.promotion.takes_effect),
-        ),
-        schedules=_schedules(model),
-        limits=Limits(time=training.limits.time, memory=training.limits.memory, cpus=training.limits.cpus),
-        mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
-    )
-
-
-def _ingest_policy(model: ModelSettings) -> IngestPolicy:
-    predictions, labels = model.predictions, model.labels
-    fields, absent = predictions.fields, labels.absent
-    classes = None if model.classes is None else frozenset(model.classes)
-    return IngestPolicy(
-        model=model.name,
-        predictions=EventMapping(
-            topic=predictions.topic,
-            id=fields.id,
-            time=fields.time,
-            value=fields.value,
-            version=fields.version,
-            score=fields.score,
-            where=predictions.where,
-            classes=classes,
-            features=fields.features,
-            slices=model.slices,
-        ),
-        labels=EventMapping(
-            topic=labels.topic,
-            id=labels.fields.id,
-            time=labels.fields.time,
-            value=labels.fields.value,
-            where=labels.where,
-            classes=classes,
-        ),
-        join=JoinPolicy(
-            max_delay=duration(labels.max_delay),
-            lateness=duration(labels.lateness),
-            corrections=labels.corrections,
-            absent=None if absent is None else Absent(after=duration(absent.after), value=absent.value),
-        ),
-    )
-
-
-def _quality_triggers(model: ModelSettings) -> dict[str, Trigger]:
-    """The triggers over outcomes; a model that configures none at all gets the policy that serves most users."""
-    if not model.triggers:
-        return {DEFAULT_TRIGGER: Change()}
-    made: dict[str, Trigger] = {}
-    for name, trigger in model.triggers.items():
-        if trigger.threshold is not None:
-            made[name] = _threshold(trigger.threshold, model.positive)
-        elif trigger.change is not None:
-            made[name] = Change(metric=trigger.change.metric, confidence=trigger.change.confidence)
-    return made
-
-
-def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:
-    return Threshold(
-        metric=settings.metric,
-        window=_window(settings.window),
-        below=settings.below,
-        above=settings.above,
-        warn_below=settings.warn_below,
-        warn_above=settings.warn_above,
-        breaches=settings.breaches,
-        confident=settings.confident,
-        positive=positive,
-    )
-
-
-def _window(window: int | timedelta) -> Window:
-    return CountWindow(outcomes=window) if isinstance(window, int) else TimeWindow(span=duration(window))
-
-
-def _schedules(model: ModelSettings) -> dict[str, Timetable]:
-    return {
-        name: _timetable(trigger.schedule) for name, trigger in model.triggers.items() if trigger.schedule is not None
-    }
-
-
-def _timetable(settings: ScheduleSettings) -> Timetable:
-    if settings.every is not None:
-        return IntervalTimetable(settings.every)
-    return CronTimetable(settings.cron or "", settings.timezone.key)
 
 
 def _owner() -> str:

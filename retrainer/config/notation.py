@@ -36,6 +36,8 @@ NAME_PATTERN: Final = "^[a-z_][a-z0-9_]*$"
 ALIAS_PATTERN: Final = "^[A-Za-z0-9_-]+$"
 BREACHES_PATTERN: Final = "^[0-9]+ of [0-9]+$"
 _DOTTED: Final = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)"
+ENTRY_PATTERN: Final = _DOTTED + r"*:[A-Za-z_]\w*"
+"""Something in a module, such as package.module:Class."""
 _WEEKDAY: Final = "([0-7]|sun|mon|tue|wed|thu|fri|sat)"
 _WEEKDAYS: Final = re.compile(rf"(\*|{_WEEKDAY}(-{_WEEKDAY})?)(/[1-7])?", re.IGNORECASE)
 _HOST_PORT: Final = r"(\[[0-9A-Fa-f:.]+\]|[^\s:,/]+):[0-9]{1,5}"
@@ -321,7 +323,7 @@ Alias = Annotated[Text, _shaped(ALIAS_PATTERN, "letters, digits, underscores and
 RegisteredName = Annotated[Text, _shaped(r"[^/:]*[^/:\s][^/:]*", "a name without / and :")]
 Cron = Annotated[Text, AfterValidator(_check_cron)]
 DottedPath = Annotated[Text, _shaped(_DOTTED + "+", "a dotted path such as sklearn.linear_model.LogisticRegression")]
-Entrypoint = Annotated[Text, _shaped(_DOTTED + r"*:[A-Za-z_]\w*", "a function such as package.module:function")]
+Entrypoint = Annotated[Text, _shaped(ENTRY_PATTERN, "a function such as package.module:function")]
 Address = Annotated[Text, _shaped(_HOST_PORT, "an address such as 127.0.0.1:8080")]
 Servers = Annotated[Text, _shaped(rf"{_HOST_PORT}( *, *{_HOST_PORT})*", "host:port, several with commas between")]
 Url = Annotated[Text, _shaped(r"https?://\S+", "a URL such as https://example.org/hook")]

@@ -106,6 +106,24 @@ def _trigger_metrics_known(task: Task, triggers: Mapping[str, TriggerSettings]) 
             yield from _unknown_metric(task, trigger.metric, ("triggers", name, trigger.kind, "metric"))
 
 
+def _changes_are_of_means(triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
+    means = tuple(name for name, metric in METRICS.items() if metric.moments is not None)
+    for name, trigger in triggers.items():
+        if trigger.change is not None and trigger.change.metric in METRICS and trigger.change.metric not in means:
+            message = (
+                f'expected a metric that is a mean over outcomes ({_listed(means)}), got "{trigger.change.metric}"'
+            )
+            yield Clash(("triggers", name, "change", "metric"), message)
+
+
+def _trigger_scores_mapped(triggers: Mapping[str, TriggerSettings], predictions: PredictionSettings) -> Iterator[Clash]:
+    for name, trigger in triggers.items():
+        metric = METRICS.get(trigger.metric or "")
+        if metric is not None and metric.needs_score and predictions.fields.score is None:
+            message = "expected a metric that needs no score, as predictions.fields.score is null, got"
+            yield Clash(("triggers", name, trigger.kind, "metric"), f'{message} "{trigger.metric}"')
+
+
 def _floor_metrics_known(task: Task, judge: JudgeSettings) -> Iterator[Clash]:
     for metric in judge.floors:
         yield from _unknown_metric(task, metric, ("judge", "floors", metric))
@@ -135,6 +153,20 @@ def _slices_look_at_features(slices: tuple[SlicePolicy, ...], predictions: Predi
         for name in sorted(part.features.difference(known)):
             message = f'expected features of predictions.fields.features, got "{name}"{did_you_mean(name, known)}'
             yield Clash(("slices", index), message)
+
+
+def _drift_looks_at_features(
+    triggers: Mapping[str, TriggerSettings], predictions: PredictionSettings
+) -> Iterator[Clash]:
+    known = predictions.fields.features
+    if not isinstance(known, tuple):
+        return  # as above
+    for name, trigger in triggers.items():
+        for feature in (trigger.drift.features if trigger.drift else None) or ():
+            if feature not in known:
+                message = f'expected features of predictions.fields.features, got "{feature}"'
+                path = ("triggers", name, "drift", "features")
+                yield Clash(path, message + did_you_mean(feature, known))
 
 
 def _lines_face_the_bad_side(triggers: Mapping[str, TriggerSettings]) -> Iterator[Clash]:
@@ -200,10 +232,13 @@ MODEL_RULES: Final[tuple[Rule, ...]] = (
     _delays_fit,
     _metrics_known,
     _trigger_metrics_known,
+    _trigger_scores_mapped,
+    _changes_are_of_means,
     _floor_metrics_known,
     _scores_mapped,
     _slices_differ,
     _slices_look_at_features,
+    _drift_looks_at_features,
     _lines_face_the_bad_side,
     _triggers_exist,
     _holdout_reaches_min_rows,

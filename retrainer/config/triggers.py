@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from pydantic import ConfigDict, Field, model_validator
 
 from retrainer.config.notation import (
+    ENTRY_PATTERN,
     Between,
     BreachCount,
     Breaches,
@@ -18,7 +22,8 @@ from retrainer.config.notation import (
     TimeZone,
     Window,
 )
-from retrainer.config.section import Misfit, Section
+from retrainer.config.section import NOT_EMPTY, Misfit, Section
+from retrainer.config.suggest import did_you_mean
 
 
 class ThresholdSettings(Section):
@@ -79,7 +84,7 @@ class ChangeSettings(Section):
 class DriftSettings(Section):
     """Notices that features look different from those that the champion was trained on."""
 
-    features: tuple[str, ...] | None = None
+    features: Annotated[tuple[str, ...], NOT_EMPTY] | None = None
     """Which ones to watch; null: all."""
     window: Window = 2000
     confidence: Between = 0.95
@@ -126,14 +131,32 @@ AnyTrigger = (
 )
 
 
+class OwnTrigger(NamedTuple):
+    """A trigger of the user's own: its class as `package.module:Class`, and what it is made from."""
+
+    entry: str
+    settings: Mapping[str, Any]
+
+
+_ENTRY: Final = re.compile(ENTRY_PATTERN)
+
+
 def _is_none(value: object) -> bool:
     return value is None
 
 
 class TriggerSettings(Section):
-    """One trigger, written as `{KIND: settings}`."""
+    """One trigger, written as `{KIND: settings}`; KIND may be a class of your own, as `package.module:Class`."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": False,
+            "patternProperties": {f"^{ENTRY_PATTERN}$": {"type": "object"}},
+        },
+    )
 
     threshold: ThresholdSettings | None = Field(default=None, exclude_if=_is_none)
     drop: DropSettings | None = Field(default=None, exclude_if=_is_none)
@@ -143,10 +166,24 @@ class TriggerSettings(Section):
     volume: VolumeSettings | None = Field(default=None, exclude_if=_is_none)
     schedule: ScheduleSettings | None = Field(default=None, exclude_if=_is_none)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_settings_may_be_null(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: {} if value is None and _is_entry(key) else value for key, value in data.items()}
+
     @model_validator(mode="after")
     def _has_one_kind(self) -> TriggerSettings:
+        kinds = type(self).model_fields
+        for kind, settings in self._own().items():
+            if not _is_entry(kind):
+                message = f"unknown kind of trigger: expected one of {', '.join(kinds)}, or a class of your own as"
+                raise Misfit(kind, f"{message} package.module:Class{did_you_mean(kind, kinds)}")
+            if not isinstance(settings, Mapping) or not all(isinstance(key, str) for key in settings):
+                raise Misfit(kind, "expected a mapping of settings")
         if len(self._given()) != 1:
-            raise Misfit("", f"expected exactly one of {', '.join(type(self).model_fields)}")
+            raise Misfit("", f"expected exactly one of {', '.join(kinds)}, or package.module:Class")
         return self
 
     @property
@@ -156,15 +193,27 @@ class TriggerSettings(Section):
         return kind
 
     @property
-    def settings(self) -> AnyTrigger:
+    def settings(self) -> AnyTrigger | OwnTrigger:
         """The settings of that kind."""
-        (settings,) = self._given().values()
-        return settings
+        ((kind, settings),) = self._given().items()
+        return OwnTrigger(kind, settings) if _is_entry(kind) else settings
+
+    @property
+    def own(self) -> OwnTrigger | None:
+        """The user's own trigger, if this is one."""
+        return next((OwnTrigger(entry, settings) for entry, settings in self._own().items()), None)
 
     @property
     def metric(self) -> str | None:
         """The metric that it looks at, if any."""
         return getattr(self.settings, "metric", None)
 
-    def _given(self) -> dict[str, AnyTrigger]:
+    def _given(self) -> dict[str, Any]:
         return {kind: settings for kind, settings in self if settings is not None}
+
+    def _own(self) -> Mapping[str, Any]:
+        return self.model_extra or {}
+
+
+def _is_entry(kind: object) -> bool:
+    return isinstance(kind, str) and _ENTRY.fullmatch(kind) is not None

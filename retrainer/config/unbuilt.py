@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from retrainer.config.document import KeyPath, Located
-from retrainer.config.metrics import METRICS
-from retrainer.domain.metrics import CLASSIFICATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +52,6 @@ def _is_full(value: Any) -> bool:
     return bool(value)
 
 
-def _is_metric_without_code(value: Any) -> bool:
-    return value not in CLASSIFICATION
-
-
-def _holds_metric_without_code(value: Any) -> bool:
-    return isinstance(value, list) and any(map(_is_metric_without_code, value))
-
-
 def _is_not_sqlite(value: Any) -> bool:
     return not str(value).startswith("sqlite:")
 
@@ -69,8 +59,6 @@ def _is_not_sqlite(value: Any) -> bool:
 def _is_remote(value: Any) -> bool:
     return "://" in str(value) and not str(value).startswith("file:")
 
-
-_METRICS: Final = f"only {', '.join(CLASSIFICATION)} are computed"
 
 _GAPS: Final = (
     _Gap("state.database", "only SQLite is supported", _is_not_sqlite),
@@ -80,26 +68,10 @@ _GAPS: Final = (
     _Gap("service.quarantine_topic", "quarantined records are not copied"),
     _Gap("service.lifecycle_topic", "nothing is published"),
     _Gap("service.notify", "there are no webhooks", _is_full),
-    _Gap("models.*.task", "only classification is supported", _is("regression")),
-    _Gap("models.*.predictions.expect_every", "silence is not watched"),
-    _Gap("models.*.labels.expect_every", "silence is not watched"),
-    _Gap("models.*.metrics", _METRICS, _holds_metric_without_code),
-    _Gap("models.*.triggers.*.drop", "there is no such trigger"),
-    _Gap("models.*.triggers.*.change.metric", "only accuracy is tested", lambda value: value != "accuracy"),
-    _Gap("models.*.triggers.*.drift", "there is no such trigger"),
-    _Gap("models.*.triggers.*.new_class", "there is no such trigger"),
-    _Gap("models.*.triggers.*.volume", "there is no such trigger"),
-    _Gap("models.*.triggers.*.threshold.metric", _METRICS, _is_metric_without_code),
-    _Gap("models.*.guards.min_coverage", "coverage is not measured", lambda value: value != 0),
-    _Gap("models.*.training.rows", "changes are not located", _is("since_change")),
     _Gap("models.*.training.entrypoint", "only an estimator can be trained"),
     _Gap("models.*.training.command", "only an estimator can be trained"),
     _Gap("models.*.training.search", "parameters are not searched"),
-    _Gap("models.*.training.checks", "the training rows are not checked"),
     _Gap("models.*.judge.slices", "candidates are not judged by slice"),
-    *(_Gap(f"models.*.judge.floors.{metric}", _METRICS) for metric in METRICS if metric not in CLASSIFICATION),
-    _Gap("models.*.judge.expires", "no candidate is judged a second time"),
-    _Gap("models.*.promotion.challenger_alias", "no challenger is kept", lambda value: value != "challenger"),
     _Gap("models.*.promotion.mode", "only automatic and register are supported", _is("approval", "shadow")),
     _Gap("models.*.promotion.probation", "a new champion is not watched"),
 )

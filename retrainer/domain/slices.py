@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from retrainer.domain.measures import settled
+from retrainer.domain.metrics import size
 from retrainer.domain.predicates import Features, parse
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import canonical
 
 LONGEST_VALUE: Final = 100
@@ -38,7 +40,8 @@ class SlicePolicy:
     A feature within another is named by its dotted path; a feature whose own name has dots comes first.
 
     Raises:
-        ValueError: the name is empty or has an equals sign, or the condition is not one (see `predicates`).
+        ValueError: the name is empty, begins with a control character or has an equals sign, or the condition is not
+            one (see `predicates`).
     """
 
     name: str
@@ -51,6 +54,8 @@ class SlicePolicy:
     def __post_init__(self) -> None:
         if not self.name or _IS in self.name:
             raise ValueError("expected a name without =")
+        if self.name < " ":  # there the names of what is tallied beside slices begin
+            raise ValueError("expected a name that does not begin with a control character")
         # Made once: every prediction is asked.
         predicate = None if self.when is None else parse(self.when)
         text_of = _by_value(self.name) if predicate is None else _by_condition(self.name, predicate.holds)
@@ -105,18 +110,18 @@ class SliceValues:
 def by_slice(tallies: Iterable[tuple[TallyKey, int]], most: int = MOST_KEPT) -> dict[str, Cells]:
     """The cells of each slice, versions and slots merged: of each feature the commonest values, the rest as `other`.
 
-    Slices without outcomes are left out; the whole is no slice.
+    Slices without outcomes are left out; neither the whole nor the arrivals are a slice.
     """
     cells: dict[str, Cells] = {}
     for key, n in tallies:
-        if key.slice != WHOLE:
+        if key.slice not in (WHOLE, ARRIVALS):
             cells.setdefault(key.slice, Counter())[key.truth, key.answer] += n
-    return _folded({text: held for text, counted in cells.items() if (held := +counted)}, most)
+    return _folded({text: held for text, counted in cells.items() if size(held := settled(counted)) > 0}, most)
 
 
 def _folded(cells: Mapping[str, Cells], most: int) -> dict[str, Cells]:
     values: dict[str, list[str]] = {}
-    for text in sorted(cells, key=lambda text: (-cells[text].total(), text)):
+    for text in sorted(cells, key=lambda text: (-size(cells[text]), text)):
         name, is_value, value = text.partition(_IS)
         if is_value and value != _OTHER:
             values.setdefault(name, []).append(text)

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from retrainer.domain.measures import settled
+from retrainer.domain.metrics import size
 from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, iso, slot_start, span_text
 
 EVALUATIONS_PER_WINDOW: Final = 10
@@ -51,11 +53,11 @@ class View:
 
 
 class History:
-    """One champion's outcomes since its promotion, slot by slot; remembers as much as its longest window needs."""
+    """One champion's outcomes since its promotion, slot by slot; remembers as much as any of its windows needs."""
 
-    def __init__(self, longest: Window, *, seen: int = 0) -> None:
+    def __init__(self, *windows: Window, seen: int = 0) -> None:
         self.seen = seen
-        self._longest = longest
+        self._windows = windows
         self._slots: deque[tuple[Slot, Counter[tuple[str, str]], int]] = deque()
         self._held = 0
 
@@ -67,7 +69,7 @@ class History:
 
     def add(self, slot: Slot, cells: Counter[tuple[str, str]], *, remembered: bool = False) -> None:
         """Append a closed slot; one that `seen` counts already is only remembered."""
-        n = cells.total()
+        n = size(cells)
         self._slots.append((slot, cells, n))
         self._held += n
         self.seen += 0 if remembered else n
@@ -79,15 +81,15 @@ class History:
             return None
         newest = self._slots[-1][0]
         cells, n, first = Counter[tuple[str, str]](), 0, newest
-        for slot, held, size in reversed(self._slots):
-            if _is_full(window, n, newest, slot):
+        for slot, held, added in reversed(self._slots):
+            if is_full(window, n, newest, slot):
                 break
             cells.update(held)
-            n, first = n + size, slot
+            n, first = n + added, slot
         if isinstance(window, CountWindow) and n < window.outcomes:
             return None
-        counted = +cells  # a correction may take back an outcome from before the window
-        return View(cells=counted, n=counted.total(), first=first, end=slot_start(newest + 1))
+        counted = settled(cells)  # a correction may take back an outcome from before the window
+        return View(cells=counted, n=max(0, size(counted)), first=first, end=slot_start(newest + 1))
 
     def beat(self, window: Window) -> int:
         """A number that grows by one with every tenth of the window; a new number means a new evaluation."""
@@ -100,13 +102,13 @@ class History:
         newest = self._slots[-1][0]
         while len(self._slots) > 1:
             slot, _, n = self._slots[0]
-            if not _is_full(self._longest, self._held - n, newest, slot):
+            if not all(is_full(window, self._held - n, newest, slot) for window in self._windows):
                 return
             self._slots.popleft()
             self._held -= n
 
 
-def _is_full(window: Window, n: int, newest: Slot, older: Slot) -> bool:
+def is_full(window: Window, n: int, newest: Slot, older: Slot) -> bool:
     """Whether a window that holds `n` outcomes up to `newest` has no room for the older slot."""
     if isinstance(window, CountWindow):
         return n >= window.outcomes

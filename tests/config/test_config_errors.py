@@ -30,6 +30,10 @@ def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problems:
     return problems
 
 
+KINDS = (
+    "expected one of threshold, drop, change, drift, new_class, volume, schedule, or a class of your own as "
+    "package.module:Class"
+)
 IN_A_MODEL = {
     "guards: {cooldown: soon}": 'guards.cooldown: expected a duration such as 6h, got "soon"',
     "guards: {cooldown: 6}": "guards.cooldown: expected a duration such as 6h, got 6",
@@ -88,10 +92,22 @@ IN_A_MODEL = {
     'expected N of M with N at most M, such as 2 of 3, got "4 of 3"',
     "triggers: {t: {threshold: {metric: accuracy, below: 0.8, window: 1w}}}": "triggers.t.threshold.window: expected "
     'a count of at least 10, such as 2000, or a duration such as 1d, got "1w"',
-    "triggers: {t: {treshold: {metric: accuracy, below: 0.8}}}": "triggers.t.treshold: unknown key; did you mean "
-    "threshold?",
+    "triggers: {t: {treshold: {metric: accuracy, below: 0.8}}}": "triggers.t.treshold: unknown kind of trigger: "
+    f"{KINDS}; did you mean threshold?",
+    "triggers: {t: {mine: {}}}": f"triggers.t.mine: unknown kind of trigger: {KINDS}",
+    "triggers: {t: {package.module: {}}}": f"triggers.t.package.module: unknown kind of trigger: {KINDS}",
+    "triggers: {t: {'own.module:Class': 3}}": "triggers.t.own.module:Class: expected a mapping of settings",
+    "triggers: {t: {'own.module:Class': {}, drift: {}}}": "triggers.t: expected exactly one of threshold, drop, "
+    "change, drift, new_class, volume, schedule, or package.module:Class",
+    "triggers: {t: {change: {metric: f1}}}": "triggers.t.change.metric: expected a metric that is a mean over outcomes "
+    '(accuracy, log_loss, brier, mae, rmse, mape), got "f1"',
+    "triggers: {t: {drop: {metric: auc, by: 0.1}}}\n    predictions: {fields: {score: null}}": "triggers.t.drop.metric: "
+    'expected a metric that needs no score, as predictions.fields.score is null, got "auc"',
     "triggers: {t: {}}": "triggers.t: expected exactly one of threshold, drop, change, drift, new_class, volume, "
-    "schedule",
+    "schedule, or package.module:Class",
+    "triggers: {t: {drift: {features: []}}}": "triggers.t.drift.features: expected at least one, got an empty list",
+    "triggers: {t: {drift: {features: [dely]}}}\n    predictions: {fields: {features: [delay, hour]}}": "triggers.t."
+    'drift.features: expected features of predictions.fields.features, got "dely"; did you mean delay?',
     'triggers: {t: {schedule: {cron: "0 3 1 *"}}}': "triggers.t.schedule.cron: expected five cron fields such as "
     '"0 3 1 * *", got "0 3 1 *"',
     'triggers: {t: {schedule: {cron: "60 3 1 * *"}}}': "triggers.t.schedule.cron: expected five cron fields such as "

@@ -38,7 +38,7 @@ models:
     predictions:
       topic: p
       where: {$headers.kind: 1}
-      fields: {id: {join: [a, [b, $key]]}, time: {path: t, unit: ns}, features: "*", score: null}
+      fields: {id: {join: [a, [b, $key]]}, time: {path: t, unit: ns}, features: "*"}
     labels: {topic: l, fields: {time: [a, b]}, absent: {after: 1h, value: 0}, mature_after: 0s}
     triggers:
       t: {threshold: {metric: log_loss, above: 0.5, window: 90m}}

@@ -34,14 +34,26 @@ def test_defaults_ask_for_nothing(asked: Asked) -> None:
     "keys",
     [
         "metrics: [accuracy, balanced_accuracy, f1_macro, f1_weighted, precision, recall, f1]",
+        "metrics: [accuracy, auc, log_loss, brier, calibration_error]",
+        "triggers: {t: {threshold: {metric: log_loss, above: 0.5}}}",
+        "judge: {floors: {auc: 0.6}}",
         "triggers: {t: {threshold: {metric: f1, below: 0.8, confident: true}}, s: {schedule: {every: 1d}}}",
-        "predictions: {fields: {id: {join: [a, b]}}}",
+        "predictions: {fields: {id: {join: [a, b]}}, expect_every: 10m}",
         "training: {rows: auto, search: null}",
         "training: {rows: {last: 5000}}",
         "promotion: {mode: register, probation: null}",
         "promotion: {mode: automatic}",
         "guards: {min_coverage: 0, cooldown: 1h, per_day: 2}",
         "slices: [carrier]",
+        "triggers: {t: {drop: {metric: f1, by: 0.1}}}",
+        "triggers: {t: {new_class: {}}}",
+        "triggers: {t: {drift: {}}}",
+        "guards: {min_coverage: 0.5}",
+        "training: {checks: {on: alert}}",
+        "training: {rows: since_change}",
+        "judge: {expires: 7d}",
+        "triggers: {t: {change: {metric: brier}}, v: {volume: {labels: 9}}}",
+        "promotion: {challenger_alias: next}",
         "labels: {absent: {after: 1h, value: on_time}}",
     ],
 )
@@ -52,20 +64,10 @@ def test_what_is_built_asks_for_nothing(keys: str, asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("keys", "key"),
     [
-        ("metrics: [accuracy, log_loss]", "metrics"),
         ("judge: {slices: {max_loss: 0.05}}", "judge.slices"),
-        ("triggers: {t: {drop: {metric: f1, by: 0.1}}}", "triggers.t.drop"),
-        ("triggers: {t: {new_class: {}}}", "triggers.t.new_class"),
-        ("triggers: {t: {drift: {}}}", "triggers.t.drift"),
-        ("triggers: {t: {threshold: {metric: auc, below: 0.8}}}", "triggers.t.threshold.metric"),
-        ("predictions: {expect_every: 1h}", "predictions.expect_every"),
-        ("guards: {min_coverage: 0.5}", "guards.min_coverage"),
-        ("training: {checks: {on: alert}}", "training.checks"),
-        ("training: {rows: since_change}", "training.rows"),
         ("training: {estimator: null, command: [make]}", "training.command"),
-        ("judge: {floors: {auc: 0.6}}", "judge.floors.auc"),
-        ("judge: {expires: 7d}", "judge.expires"),
         ("promotion: {mode: approval}", "promotion.mode"),
+        ("promotion: {mode: shadow}", "promotion.mode"),
         ("promotion: {probation: {labels: 10}}", "promotion.probation"),
     ],
 )
@@ -87,10 +89,10 @@ service: {http: "0.0.0.0:80", token: t, notify: [], quarantine_topic: q}
 
 
 def test_what_the_defaults_ask_for_is_named_for_each_model(asked: Asked) -> None:
-    content = BASE.replace("models:", "  guards: {min_coverage: 0.5}\nmodels:\n  trains: {}").replace(
+    content = BASE.replace("models:", "  promotion: {mode: shadow}\nmodels:\n  trains: {}").replace(
         "flights:", "flights: {}"
     )
     assert [(found.key, found.line) for found in asked(content)] == [
-        ("models.trains.guards.min_coverage", 7),
-        ("models.flights.guards.min_coverage", 7),
+        ("models.trains.promotion.mode", 7),
+        ("models.flights.promotion.mode", 7),
     ]

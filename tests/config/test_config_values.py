@@ -153,6 +153,18 @@ def test_weekdays_mean_what_they_mean_in_cron(cron: str, read_model: Any) -> Non
     assert model.triggers["t"].schedule.cron == cron
 
 
+def test_a_trigger_may_be_a_class_of_ones_own(read_model: Any) -> None:
+    triggers = read_model("""triggers: {
+        mine: {"own.module:Class": {days: 2, at: [a, b]}},
+        bare: {"own:Class": null},
+        shift: {change: {metric: accuracy}}}""").triggers
+    assert triggers["mine"].own == triggers["mine"].settings == ("own.module:Class", {"days": 2, "at": ["a", "b"]})
+    assert triggers["bare"].own == ("own:Class", {})
+    assert triggers["shift"].own is None
+    assert [trigger.kind for trigger in triggers.values()] == ["own.module:Class", "own:Class", "change"]
+    assert [trigger.metric for trigger in triggers.values()] == [None, None, "accuracy"]
+
+
 def test_retrain_when_is_a_condition_over_triggers(read_model: Any) -> None:
     model = read_model("triggers: {a: {schedule: {every: 1d}}}, retrain_when: not a")
     assert model.retrain_when == parse("not a")

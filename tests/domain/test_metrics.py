@@ -11,7 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from retrainer.domain.metrics import CLASSIFICATION, Estimate, correct, estimate, size, value, wilson
+from retrainer.domain.measures import SUM, N
+from retrainer.domain.metrics import (
+    CLASSIFICATION,
+    METRICS,
+    Estimate,
+    Moments,
+    correct,
+    estimate,
+    moments,
+    per_class,
+    size,
+    value,
+    wilson,
+    worse,
+)
 from tests.domain.making import quick
 
 Row = tuple[str, str]
@@ -142,8 +156,66 @@ class TestEstimate:
             metric="accuracy", value=81 / 263, n=263, low=low, high=high
         )
 
-    @pytest.mark.parametrize("metric", sorted(set(CLASSIFICATION) - {"accuracy"}))
-    def test_of_the_others_has_none_yet(self, metric: str) -> None:
-        found = estimate(metric, {("a", "a"): 3, ("b", "a"): 1, ("b", "b"): 1}, "a")
+    @pytest.mark.parametrize(("metric", "hits", "n"), [("precision", 30, 40), ("recall", 30, 36)])
+    def test_of_precision_and_recall_is_over_their_own_outcomes(self, metric: str, hits: int, n: int) -> None:
+        found = estimate(metric, {("a", "a"): 30, ("b", "a"): 10, ("a", "b"): 6, ("b", "b"): 50}, "a")
         assert found is not None
-        assert (found.n, found.low, found.high) == (5, None, None)
+        assert (found.value, found.n, (found.low, found.high)) == (hits / n, n, wilson(hits, n))
+
+    @settings(quick, max_examples=30)
+    @given(found=rows, positive=st.sampled_from(["a", "b"]))
+    def test_every_value_lies_in_its_interval(self, found: list[Row], positive: str) -> None:
+        for metric in CLASSIFICATION:
+            one = estimate(metric, cells(found), positive)
+            if one is not None:
+                assert one.low is not None
+                assert one.high is not None
+                assert 0 <= one.low <= one.value + 1e-12
+                assert one.value - 1e-12 <= one.high <= 1
+
+    @pytest.mark.parametrize("metric", CLASSIFICATION)
+    def test_of_answers_without_a_flaw_is_not_certain(self, metric: str) -> None:
+        found = estimate(metric, {("a", "a"): 40, ("b", "b"): 60}, "a")
+        assert found is not None
+        assert found.value == found.high == 1
+        assert found.low is not None
+        assert 0.7 < found.low < 0.99
+
+    def test_of_an_answer_that_was_never_given_tells_nothing(self) -> None:
+        found = estimate("precision", {("fraud", "fair"): 3, ("fair", "fair"): 90}, "fraud")
+        assert found == Estimate(metric="precision", value=0.0, n=0, low=0.0, high=1.0)
+
+    def test_of_every_class_each_has_its_own(self) -> None:
+        table = {("a", "a"): 30, ("b", "a"): 10, ("a", "b"): 6, ("b", "b"): 50}
+        found = per_class(table)
+        assert set(found) == {"a", "b"}
+        for name, estimates in found.items():
+            assert list(estimates.values()) == [estimate(metric, table, name) for metric in OF_POSITIVE]
+
+
+class TestRegistry:
+    def test_knows_which_of_two_values_is_worse(self) -> None:
+        assert worse("accuracy", 0.8, than=0.9)
+        assert not worse("accuracy", 0.9, than=0.9)
+        assert worse("rmse", 3.0, than=2.0)
+        assert not worse("rmse", 2.0, than=2.0)
+
+    def test_moments_are_those_of_what_the_metric_is_the_mean_of(self) -> None:
+        assert moments("accuracy", {("a", "a"): 30, ("b", "a"): 10}) == Moments(n=40, total=30, squares=30)
+        assert moments("accuracy", {}) is None
+        assert moments("f1", {("a", "a"): 30}) is None
+        assert {name for name, metric in METRICS.items() if metric.moments} == {
+            *("accuracy", "log_loss", "brier"),
+            *("mae", "rmse", "mape"),
+        }
+
+    @pytest.mark.parametrize("metric", METRICS)
+    def test_what_was_taken_back_beyond_the_window_breaks_nothing(self, metric: str) -> None:
+        for found in (
+            {("a", "a"): -1},
+            {("a", "a"): 5, ("a", "b"): -2, (SUM, "log_loss@-30"): -(2**33), (SUM, "scored"): -3},
+            {(SUM, N): -2, (SUM, "e@-30"): -(2**40), (SUM, "e2@-30"): -(2**40), (SUM, "nonzero"): -1},
+            {(SUM, N): 3, (SUM, "e@-30"): -(2**40), (SUM, "e2@-30"): -(2**40), (SUM, "y2@-30"): -(2**40)},
+        ):
+            one = estimate(metric, found, "a")
+            assert one is None or one.value >= 0

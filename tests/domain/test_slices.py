@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.mapping import EventMapping, Field, prediction_of
+from retrainer.domain.metrics import size, value
 from retrainer.domain.slices import SlicePolicy, SliceValues, by_slice, features_needed, slices_of
 from retrainer.domain.tallies import WHOLE, TallyKey
 from tests.domain.making import envelope, quick
+from tests.domain.measuring import erring
 
 CARRIER = SlicePolicy(name="carrier")
 LONG = SlicePolicy(name="long_haul", when="distance > 1500 and not night")
@@ -151,6 +153,19 @@ def test_fifty_values_are_kept() -> None:
 
 def test_what_was_taken_back_is_no_outcome() -> None:
     assert by_slice([tally("long_haul", 2), tally("long_haul", -2, slot=2), tally("night", -1)]) == {}
+
+
+def test_slices_of_a_regression_are_ranked_by_their_outcomes_and_keep_their_sums() -> None:
+    many, few = erring([0.0] * 9, [0.0] * 9), erring([1e9], [-1e9])
+    tallies = [
+        (TallyKey("1", text, 1, *cell), n)
+        for text, cells in (("zone=a", few), ("zone=b", many), ("zone=c", few))
+        for cell, n in cells.items()
+    ]
+    found = by_slice(tallies, most=1)
+    assert {text: size(cells) for text, cells in found.items()} == {"zone=b": 9, "zone=other": 2}
+    assert value("mae", found["zone=b"]) == 0
+    assert value("mae", found["zone=other"]) == pytest.approx(2e9)
 
 
 @quick

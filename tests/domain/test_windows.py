@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.metrics import CLASSIFICATION, correct, estimate
+from retrainer.domain.metrics import CLASSIFICATION, correct, estimate, value
 from retrainer.domain.values import Slot, slot_start
 from retrainer.domain.windows import CountWindow, History, TimeWindow, View, Window
 from tests.domain.making import MINUTE, quick, thorough
+from tests.domain.measuring import erring
 
 Cells = Counter[tuple[str, str]]
 Closed = tuple[Slot, Cells]
@@ -114,6 +115,23 @@ class TestCorrections:
         found = estimate("accuracy", view.cells)
         assert found is not None
         assert (found.value, found.n, found.high) == (1.0, 5, 1.0)
+
+    def test_of_errors_within_the_window_is_exact(self) -> None:
+        window, right, wrong = CountWindow(outcomes=3), erring([5.0, 7.0, 9.0], [5.5, 8.0, 7.0]), erring([5.0], [4.0])
+        corrected = Cells(wrong)
+        corrected.subtract(erring([5.0], [5.5]))
+        view = history(CountWindow(outcomes=4), [(1, Cells(right)), (2, corrected), (3, wrong)]).view(window)
+        assert view is not None
+        assert view.n == 4
+        assert value("mae", view.cells) == (1 + 1 + 2 + 1) / 4
+
+    def test_of_an_error_from_before_the_window_leaves_a_view_of_nothing(self) -> None:
+        taken = Cells()
+        taken.subtract(erring([5.0], [5.5]))
+        view = history(TimeWindow(span=MINUTE), [(1, taken)]).view(TimeWindow(span=MINUTE))
+        assert view is not None
+        assert view.n == 0
+        assert estimate("mae", view.cells) is None
 
     @quick
     @given(

@@ -1,0 +1,221 @@
+"""From one model's settings to the policies of domain and service."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from retrainer.adapters.outside import load_trigger
+from retrainer.adapters.timetable import CronTimetable, IntervalTimetable
+from retrainer.config.metrics import DEFAULT_METRIC, METRICS
+from retrainer.config.model import ModelSettings
+from retrainer.config.triggers import (
+    ChangeSettings,
+    DriftSettings,
+    DropSettings,
+    NewClassSettings,
+    OwnTrigger,
+    ScheduleSettings,
+    ThresholdSettings,
+    TriggerSettings,
+    VolumeSettings,
+)
+from retrainer.domain.decisions import DecisionPolicy, Guards
+from retrainer.domain.deliberation import Timetable
+from retrainer.domain.evaluation import WatchPolicy
+from retrainer.domain.ingest import IngestPolicy
+from retrainer.domain.join import Absent, JoinPolicy
+from retrainer.domain.mapping import EventMapping
+from retrainer.domain.measures import Scores
+from retrainer.domain.training import Recipe
+from retrainer.domain.triggers.base import Trigger
+from retrainer.domain.triggers.change import Change
+from retrainer.domain.triggers.drift import Drift
+from retrainer.domain.triggers.drop import Drop
+from retrainer.domain.triggers.new_class import NewClass
+from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.triggers.volume import Volume
+from retrainer.domain.values import duration
+from retrainer.domain.verdicts import JudgePolicy
+from retrainer.domain.windows import CountWindow, TimeWindow, Window
+from retrainer.ports import Limits
+from retrainer.service.policy import ModelPolicy, PromotionPolicy
+
+DEFAULT_TRIGGER: Final = "shift"
+"""The name of the trigger that a model without any gets."""
+
+
+def model_policy(model: ModelSettings) -> ModelPolicy:
+    """What one model's section means to the service."""
+    training = model.training
+    return ModelPolicy(
+        name=model.name,
+        task=model.task,
+        ingest=_ingest_policy(model),
+        watch=WatchPolicy(metrics=model.metrics, triggers=_triggers(model), positive=model.positive),
+        deciding=DecisionPolicy(
+            model=model.name,
+            condition=model.retrain_when,
+            guards=Guards(
+                min_labels=model.guards.min_labels,
+                min_coverage=model.guards.min_coverage,
+                cooldown=duration(model.guards.cooldown),
+                per_day=model.guards.per_day,
+            ),
+            rows=training.rows,
+            holdout=training.holdout,
+            min_holdout=model.judge.min_rows,
+            observe=model.observe,
+        ),
+        recipe=Recipe(
+            estimator=training.estimator or "",
+            params=training.params,
+            rows=training.rows,
+            holdout=training.holdout,
+            refit=training.refit,
+            seed=training.seed,
+        ),
+        judge=JudgePolicy(
+            min_rows=model.judge.min_rows,
+            improvement=model.judge.improvement,
+            confidence=model.judge.confidence,
+            floors=model.judge.floors,
+        ),
+        promotion=PromotionPolicy(
+            registered_model=model.registered_model,
+            mode="register" if model.promotion.mode == "register" else "automatic",
+            alias=model.promotion.alias,
+            challenger_alias=model.promotion.challenger_alias,
+            expires=duration(model.judge.expires),
+            takes_effect=duration(model.promotion.takes_effect),
+        ),
+        schedules=_schedules(model),
+        limits=Limits(time=training.limits.time, memory=training.limits.memory, cpus=training.limits.cpus),
+        checks_on=training.checks.on,
+        mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
+    )
+
+
+def _ingest_policy(model: ModelSettings) -> IngestPolicy:
+    predictions, labels = model.predictions, model.labels
+    fields, absent = predictions.fields, labels.absent
+    classes = None if model.classes is None else frozenset(model.classes)
+    return IngestPolicy(
+        model=model.name,
+        predictions=EventMapping(
+            topic=predictions.topic,
+            id=fields.id,
+            time=fields.time,
+            value=fields.value,
+            version=fields.version,
+            score=fields.score,
+            where=predictions.where,
+            classes=classes,
+            features=fields.features,
+            scores=_scores(model),
+            positive=model.positive,
+            task=model.task,
+            slices=model.slices,
+        ),
+        labels=EventMapping(
+            topic=labels.topic,
+            id=labels.fields.id,
+            time=labels.fields.time,
+            value=labels.fields.value,
+            where=labels.where,
+            classes=classes,
+            task=model.task,
+        ),
+        join=JoinPolicy(
+            max_delay=duration(labels.max_delay),
+            lateness=duration(labels.lateness),
+            corrections=labels.corrections,
+            absent=None if absent is None else Absent(after=duration(absent.after), value=absent.value),
+        ),
+    )
+
+
+def _scores(model: ModelSettings) -> Scores:
+    """How closely scores are read: as they are for metrics of scores, rounded for estimates without labels."""
+    if model.task == "regression" or model.predictions.fields.score is None:
+        return "none"
+    named = {*model.metrics, *model.judge.floors, *(trigger.metric for trigger in model.triggers.values())}
+    return "exact" if any(name in METRICS and METRICS[name].needs_score for name in named if name) else "binned"
+
+
+def _triggers(model: ModelSettings) -> dict[str, Trigger]:
+    """The triggers that are asked slot by slot; a model that configures none at all gets the policy that serves most
+    users."""
+    if not model.triggers:
+        return {DEFAULT_TRIGGER: Change(metric=_outcome_metric(model))}
+    made = {name: _trigger(trigger, model) for name, trigger in model.triggers.items()}
+    return {name: trigger for name, trigger in made.items() if trigger is not None}
+
+
+def _outcome_metric(model: ModelSettings) -> str:
+    """The first metric where it is a mean over outcomes, which a sequential test needs; else the task's own."""
+    first = model.metrics[0]
+    return first if METRICS[first].moments is not None else DEFAULT_METRIC[model.task]
+
+
+def _trigger(trigger: TriggerSettings, model: ModelSettings) -> Trigger | None:
+    match trigger.settings:
+        case ThresholdSettings() as settings:
+            return _threshold(settings, model.positive)
+        case DropSettings() as settings:
+            return Drop(
+                metric=settings.metric,
+                by=settings.by,
+                window=_window(settings.window),
+                breaches=settings.breaches,
+                confident=settings.confident,
+                positive=model.positive,
+                min_labels=model.guards.min_labels,
+            )
+        case ChangeSettings() as settings:
+            return Change(metric=settings.metric, confidence=settings.confidence)
+        case DriftSettings() as settings:
+            return Drift(
+                newest=_window(settings.window),
+                features=settings.features,
+                confidence=settings.confidence,
+                launches=settings.launches,
+            )
+        case NewClassSettings() as settings:
+            return NewClass(labels=settings.labels)
+        case VolumeSettings() as settings:
+            return Volume(labels=settings.labels)
+        case OwnTrigger() as own:
+            return load_trigger(own.entry, own.settings)
+        case ScheduleSettings():
+            return None
+
+
+def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:
+    return Threshold(
+        metric=settings.metric,
+        window=_window(settings.window),
+        below=settings.below,
+        above=settings.above,
+        warn_below=settings.warn_below,
+        warn_above=settings.warn_above,
+        breaches=settings.breaches,
+        confident=settings.confident,
+        positive=positive,
+    )
+
+
+def _window(window: int | timedelta) -> Window:
+    return CountWindow(outcomes=window) if isinstance(window, int) else TimeWindow(span=duration(window))
+
+
+def _schedules(model: ModelSettings) -> dict[str, Timetable]:
+    return {
+        name: _timetable(trigger.schedule) for name, trigger in model.triggers.items() if trigger.schedule is not None
+    }
+
+
+def _timetable(settings: ScheduleSettings) -> Timetable:
+    if settings.every is not None:
+        return IntervalTimetable(settings.every)
+    return CronTimetable(settings.cron or "", settings.timezone.key)
