@@ -20,6 +20,8 @@ from retrainer.config.triggers import (
     TriggerSettings,
     VolumeSettings,
 )
+from retrainer.domain.arrivals import width_of
+from retrainer.domain.coverage import CoveragePolicy
 from retrainer.domain.decisions import DecisionPolicy, Guards
 from retrainer.domain.deliberation import Timetable
 from retrainer.domain.evaluation import WatchPolicy
@@ -93,6 +95,16 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
         limits=Limits(time=training.limits.time, memory=training.limits.memory, cpus=training.limits.cpus),
         checks_on=training.checks.on,
         mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
+        coverage=_coverage(model),
+    )
+
+
+def _coverage(model: ModelSettings) -> CoveragePolicy:
+    max_delay, mature_after = duration(model.labels.max_delay), model.labels.mature_after
+    return CoveragePolicy(
+        width=width_of(max_delay),
+        max_delay=max_delay,
+        mature_after=None if mature_after is None else duration(mature_after),
     )
 
 

@@ -10,14 +10,18 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
+from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.decisions import Decision
-from retrainer.domain.events import Partition, RecordQuarantined
+from retrainer.domain.events import Partition, RecordQuarantined, Side
 from retrainer.domain.ingest import ModelDelta, Progress
 from retrainer.domain.jobs import Job
 from retrainer.domain.join import Status
 from retrainer.domain.ledger import LedgerRow
 from retrainer.domain.tallies import TallyKey
 from retrainer.domain.values import Micros, Slot
+
+USABLE: Final = ("consumed", "filtered", "quarantined")
+"""The counts whose difference are a model's usable events: the first less the others."""
 
 SNAPSHOTS_KEPT: Final = 2
 """Of a shard: the newest, and the one before it in case that the newest cannot be read."""
@@ -259,8 +263,17 @@ class DecisionState(Protocol):
         """What the last step of the model left."""
         ...
 
+    def arrivals(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[ArrivalKey, int]]:
+        """When predictions came and outcomes became known, in the order of these slots."""
+        ...
+
     def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
-        """The tallies of several models, of no slice, in the order of their slots; a model without any is left out."""
+        """Outcomes and arrivals of several models, without slices, in the order of their slots; a model that has none
+        is left out."""
+        ...
+
+    def side_counts(self) -> Mapping[str, Mapping[Side, int]]:
+        """Each model's usable events, by side: those that belong to it and are not in quarantine."""
         ...
 
     def take(self, steps: Sequence[Step]) -> None:
@@ -301,9 +314,7 @@ class DecisionState(Protocol):
 
     def requests(self, model: str | None = None, *, unanswered: bool = True) -> Sequence[Request]: ...
 
-    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        """As `IngestState` has them."""
-        ...
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -340,9 +351,7 @@ class HousekeepingState(Protocol):
 
     def model_progress(self) -> Mapping[str, StoredProgress]: ...
 
-    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]:
-        """As `IngestState` has them."""
-        ...
+    def segments(self, *, after: int = 0, reaching: Micros | None = None) -> Iterator[StoredSegment]: ...
 
     def segment_files(self) -> Collection[str]: ...
 

@@ -9,16 +9,18 @@ from dataclasses import replace
 import msgspec
 
 from retrainer.adapters.memory_manifest import HeldSegment, MemoryManifest, Tables, add_row
+from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.decisions import Decision, Outcome
-from retrainer.domain.events import Partition
+from retrainer.domain.events import Partition, Side
 from retrainer.domain.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.jobs import Job
 from retrainer.domain.ledger import LedgerRow
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
 from retrainer.errors import Fenced, Refused
 from retrainer.stores import (
     SNAPSHOTS_KEPT,
+    USABLE,
     Flush,
     IngestView,
     Lease,
@@ -108,15 +110,31 @@ class MemoryDecisionState:
             for (name, key), n in self._manifest.reading().tallies.items()
             if n and name == model and key.slot < before and (first is None or key.slot >= first)
         ]
-        found = [(key, n) for key, n in found if key.slice == WHOLE or not whole]
+        found = [(key, n) for key, n in found if key.slice == WHOLE or not (whole or key.slice == ARRIVALS)]
         return sorted(found, key=lambda item: item[0].slot)
+
+    def arrivals(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[ArrivalKey, int]]:
+        found = self.news({model: SlotRange(first, before)}).get(model, ())
+        return [(ArrivalKey.of(key), n) for key, n in found if key.slice == ARRIVALS]
 
     def memory(self, model: str) -> bytes | None:
         return self._manifest.reading().memories.get(model)
 
     def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
-        found = {model: self.tallies(model, first, before, whole=True) for model, (first, before) in wanted.items()}
-        return {model: tallies for model, tallies in found.items() if tallies}
+        found: dict[str, list[tuple[TallyKey, int]]] = {}
+        for (model, key), n in self._manifest.reading().tallies.items():
+            first, before = wanted.get(model, (None, key.slot))
+            if n and key.slice in (WHOLE, ARRIVALS) and key.slot < before and (first is None or key.slot >= first):
+                found.setdefault(model, []).append((key, n))
+        return {model: sorted(tallies, key=lambda item: item[0].slot) for model, tallies in found.items()}
+
+    def side_counts(self) -> Mapping[str, Mapping[Side, int]]:
+        found: dict[str, dict[Side, int]] = {}
+        for (model, (side, status)), n in self._manifest.reading().counts.items():
+            if status in USABLE:
+                sides = found.setdefault(model, {})
+                sides[side] = sides.get(side, 0) + (n if status == "consumed" else -n)
+        return found
 
     def take(self, steps: Sequence[Step]) -> None:
         if not steps:

@@ -19,8 +19,8 @@ from xxhash import xxh3_128
 from retrainer.adapters.files import whole_file
 from retrainer.adapters.names import is_written_by
 from retrainer.domain.cells import Group
+from retrainer.domain.event_columns import Dump
 from retrainer.domain.events import Partition
-from retrainer.domain.index import Dump
 from retrainer.domain.ingest import Progress, Remembered
 from retrainer.domain.rows import COLUMNS, Extra
 from retrainer.domain.values import Micros, Slot

@@ -78,7 +78,7 @@ class PastJob:
         ended_wall: when it ended, in wall time; None while it is under way. A challenger that is judged on has ended.
         triggers: what it was launched for.
         champion: the champion that it challenged.
-        succeeded: whether its candidate was accepted; None while nobody knows.
+        succeeded: whether its candidate was accepted; None while nobody knows, not yet of a challenger.
     """
 
     job_id: str
@@ -87,6 +87,8 @@ class PastJob:
     triggers: frozenset[str] = frozenset()
     champion: str | None = None
     succeeded: bool | None = None
+    is_challenging: bool = False
+    """Whether its candidate is judged on with new labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,8 @@ class Situation:
     request: str | None = None
     """The id of a person's request to retrain."""
     request_reason: str = ""
+    kinds: Mapping[str, str] = field(default_factory=dict)
+    """What kind each trigger is of."""
 
     @property
     def slot_end(self) -> Micros:
@@ -196,7 +200,7 @@ def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
     outcome = Outcome.HOLD if hold else Outcome.RETRAIN
     reason = hold.reason if hold else "fired"
     message = hold.message if hold else f"{', '.join(triggers)} asked for it and no guard objects"
-    readings = {name: dict(situation.readings[name].evidence) for name in triggers if name in situation.readings}
+    readings = {name: _told(situation, name) for name in triggers if name in situation.readings}
     evidence: dict[str, Any] = {"triggers": readings, "labels": situation.labels, "rows": situation.rows}
     if hold:
         evidence["guard"] = {"name": hold.reason, **hold.evidence}
@@ -221,6 +225,11 @@ def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
     )
 
 
+def _told(situation: Situation, name: str) -> dict[str, Any]:
+    kind = {"kind": situation.kinds[name]} if name in situation.kinds else {}
+    return {**kind, **situation.readings[name].evidence}
+
+
 def _asking(policy: DecisionPolicy, situation: Situation) -> tuple[str, ...]:
     """The triggers that ask for a retraining now, a person's request first."""
     if situation.request is not None:
@@ -235,7 +244,10 @@ def _asking(policy: DecisionPolicy, situation: Situation) -> tuple[str, ...]:
 
 
 def _is_answered(situation: Situation, triggers: tuple[str, ...]) -> bool:
-    """Whether the job under way is the answer to what asks: triggers go on firing until it has ended."""
+    """Whether a job is the answer to what asks: triggers go on firing until it has ended, and a decision is keyed by
+    model and slot end, so that one that was carried out is not taken again."""
+    if situation.request is None and any(job.decided_at == situation.slot_end for job in situation.jobs):
+        return True
     running = next((job for job in situation.jobs if job.ended_wall is None), None)
     return situation.request is None and running is not None and running.triggers.issuperset(triggers)
 
@@ -245,21 +257,13 @@ def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     guards: list[_Guard] = [_single_flight, _enough_rows, _observing]
     if situation.request is None:
         guards = [
-            _paused, _catching_up, _single_flight, _once_per_slot, _min_labels, _maturity, _coverage, _enough_rows,
+            _paused, _catching_up, _single_flight, _min_labels, _maturity, _coverage, _enough_rows,
             _enough_since_change, _cooldown, _per_day, _back_off, _observing,
         ]  # fmt: skip
     return next((hold for guard in guards if (hold := guard(policy, situation))), None)
 
 
 _Guard = Callable[[DecisionPolicy, Situation], Hold | None]
-
-
-def _once_per_slot(_: DecisionPolicy, situation: Situation) -> Hold | None:
-    """A decision is keyed by model and slot end: one that was carried out already is not taken again."""
-    done = next((job for job in situation.jobs if job.decided_at == situation.slot_end), None)
-    if done is None:
-        return None
-    return Hold(reason="decided", message=f"job {done.job_id} was launched for this slot already")
 
 
 def _paused(_: DecisionPolicy, situation: Situation) -> Hold | None:
@@ -310,7 +314,7 @@ def _enough_rows(policy: DecisionPolicy, situation: Situation) -> Hold | None:
 
 
 def _maturity(_: DecisionPolicy, situation: Situation) -> Hold | None:
-    if situation.immature is None:
+    if situation.immature is None or situation.due:
         return None
     return Hold(reason="maturity", message=situation.immature.message, evidence=situation.immature.evidence)
 
@@ -353,10 +357,12 @@ def _back_off(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     until = last.decided_at + policy.guards.cooldown * 2**times
     if situation.new_labels >= need and situation.slot_end >= until:
         return None
-    told = "the last candidate was" if len(failed) == 1 else f"the last {len(failed)} candidates were"
+    told = "the last candidate was not taken" if len(failed) == 1 else f"{len(failed)} candidates were not taken"
+    if last.is_challenging:
+        told = f"the candidate of job {last.job_id} is judged on as the challenger"
     return Hold(
         reason="back_off",
-        message=f"{told} not taken: waits for {need} labels since then, has {situation.new_labels}, "
+        message=f"{told}: another one waits for {need} labels since then, has {situation.new_labels}, "
         f"and until {iso(until)[:16]}",
         evidence={"job_id": last.job_id, "rejected": len(failed), "have": situation.new_labels, "need": need,
                   "until": iso(until)},

@@ -12,12 +12,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
-from retrainer.domain.decisions import Decision, DecisionPolicy, Outcome, Situation, decide
+from retrainer.domain.arrivals import ArrivalKey
+from retrainer.domain.completeness import Completeness
+from retrainer.domain.coverage import CoveragePolicy, coverage_facts, maturity_facts
+from retrainer.domain.decisions import Covered, Decision, DecisionPolicy, Outcome, Situation, Unfair, decide
+from retrainer.domain.estimated import estimated_facts
 from retrainer.domain.evaluation import Champion, Fact, Memory, TriggerChanged, Watch, WatchPolicy
+from retrainer.domain.fairness import FAIR
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
-from retrainer.domain.metrics import size
-from retrainer.domain.tallies import TallyKey, by_slot
+from retrainer.domain.measures import SUM, N
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey, by_slot
 from retrainer.domain.totals import Totals
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
@@ -25,6 +30,9 @@ from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, 
 JOBS_REMEMBERED: Final = 50
 """A model's newest jobs that guards look at; the budget counts among them."""
 
+
+MEASURE: Final = SUM[:1]
+"""How the names of cells begin that are no pairs of label and prediction."""
 
 _DUE_KINDS: Final = frozenset({"volume"})
 
@@ -44,10 +52,15 @@ class DeliberationPolicy:
     watch: WatchPolicy
     deciding: DecisionPolicy
     schedules: Mapping[str, Timetable] = field(default_factory=dict)
+    coverage: CoveragePolicy | None = None
+    """How late labels may be; None: nobody asks what is missing."""
 
 
 Tallied = Sequence[tuple[TallyKey, int]]
-"""The tallies of one slot, of every version, without slices."""
+"""The tallies of one slot, of every version: outcomes and arrivals, without slices."""
+
+Past = Sequence[tuple[Slot, Tallied]]
+"""Slots that were deliberated about before, in order."""
 
 
 @dataclass(kw_only=True)
@@ -63,16 +76,28 @@ class Deliberation:
     """One model's. All that it must remember beyond its life is in `memory` and `jobs`."""
 
     def __init__(
-        self, policy: DeliberationPolicy, memory: Memory, jobs: Sequence[Job] = (), *, manifest: str = ""
+        self,
+        policy: DeliberationPolicy,
+        memory: Memory,
+        jobs: Sequence[Job] = (),
+        *,
+        manifest: str = "",
+        champions: Mapping[str, Champion] | None = None,
     ) -> None:
+        """Begin with what is remembered. `champions`: what is known of versions that no job has made."""
         self.policy = policy
         self.memory = memory
         self._jobs = list(jobs)
         self._manifest = manifest
+        self._kinds = {name: trigger.kind for name, trigger in policy.watch.triggers.items()}
+        self._kinds |= dict.fromkeys(policy.schedules, "schedule")
+        self._champions = champions or {}
         self._watch: Watch | None = None
+        self._completeness = None
+        if policy.coverage is not None:
+            self._completeness = Completeness(policy.coverage, self._is_own, memory.completeness)
         self._totals = Totals()
         self._taken = Taken()
-        self._recalls_anew = False
         self._news = True
         """Whether something else than a slot may have changed the answer since; after a start, anything may."""
 
@@ -80,6 +105,19 @@ class Deliberation:
         """What it came to since the last call."""
         taken, self._taken = self._taken, Taken()
         return taken
+
+    def note_missing(self) -> None:
+        """Write down what is known of missing labels, for people."""
+        if self._completeness is not None:
+            found = self._completeness
+            self._remember(
+                missing={
+                    "coverage": coverage_facts(found.coverage),
+                    "maturity": maturity_facts(found.maturity),
+                    "fairness": found.fairness.facts,
+                    "estimated": estimated_facts(found.estimated),
+                }
+            )
 
     def job_changed(self, job: Job) -> None:
         """A job has taken a step; cooldown, budget, back-off and single flight look at it."""
@@ -90,51 +128,69 @@ class Deliberation:
 
     # Whose outcomes are watched
 
-    def follow(self, reign: Reign) -> bool:
-        """Watch the champion that the ledger names; True where that begins anew, so that what is known of it already
-        has to be recalled."""
-        if self.memory.known and reign.version == self.memory.champion and self._watch is not None:
-            return False
-        is_new = not self.memory.known or reign.version != self.memory.champion
-        memory = self.memory.for_champion(reign.version, reign.effective_from) if is_new else self.memory
-        self._watch = Watch(self.policy.watch, memory, self._champion(reign.version))
-        self._totals = Totals()
-        self.memory = memory
-        self._recalls_anew = is_new
-        self._news = True
-        return True
+    def begins_anew(self, reign: Reign) -> bool:
+        """Whether the champion that the ledger names has not been watched yet: `follow` then needs its past."""
+        return not (self.memory.known and reign.version == self.memory.champion and self._watch is not None)
 
-    def recall(self, slot: Slot, tallies: Tallied) -> None:
-        """Put a slot that was deliberated about before back into the history; slots come in order."""
-        watch = self._begun()
-        self._totals.add(slot, _total(tallies))
-        own = self._own(tallies)
-        if own:
-            watch.memory = self.memory
-            watch.remember(slot, own, counted=not self._recalls_anew)
-            self.memory = watch.memory
+    def needs_from(self) -> Slot | None:
+        """The first slot whose arrivals a beginning needs, beside the champion's outcomes; None: it needs none."""
+        return self._completeness.needs_from() if self._completeness is not None and self._watch is None else None
+
+    def follow(self, reign: Reign, past: Past = ()) -> None:
+        """Watch the champion that the ledger names."""
+        if not self.begins_anew(reign):
+            return
+        is_start, is_new = self._watch is None, not self.memory.known or reign.version != self.memory.champion
+        if is_new:
+            self.memory = self.memory.for_champion(reign.version, reign.effective_from)
+        self._watch = Watch(self.policy.watch, self.memory, self._champion(reign.version))
+        self._totals = Totals()
+        for slot, tallies in past:
+            self._totals.add(slot, _total(tallies))
+        for slot, cells in self._recalled(reign, past, is_start=is_start, is_new=is_new):
+            self._watch.remember(slot, cells, counted=not is_new)
+        self.memory = self._watch.memory
+        self._news = True
+
+    def _recalled(
+        self, reign: Reign, past: Past, *, is_start: bool, is_new: bool
+    ) -> Sequence[tuple[Slot, Counter[tuple[str, str]]]]:
+        """The champion's outcomes that triggers have seen, or would have."""
+        own = [(slot, cells) for slot, tallies in past if (cells := self._own(tallies))]
+        if self._completeness is None:
+            return own
+        if is_start:
+            self._completeness.recall([(slot, _arrived(tallies)) for slot, tallies in past])
+        if is_new:
+            since = None if reign.effective_from is None else slot_of(reign.effective_from)
+            self._completeness.follow(reign.version, since, self.memory.evaluated_until)
+        return self._completeness.shown(own)
 
     def _champion(self, version: str | None) -> Champion:
         """What its own job found out about the champion; nothing of one that came from elsewhere."""
         job = next((job for job in reversed(self._jobs) if version is not None and job.version == version), None)
         result = job.result if job else None
         if result is None:
-            return Champion()
+            return self._champions.get(version or "", Champion())
         return Champion(baseline=result.evaluation, classes=frozenset(result.classes) or None)
 
     # Slots
 
     def close(self, slot: Slot, tallies: Tallied, now: Micros) -> None:
         """Look at the next closed slot that holds something; `now` is wall time. Slots come in order."""
-        self.pass_by(slot, now)
+        if slot != self.memory.evaluated_until:
+            self.pass_by(slot, now)
         total = _total(tallies)
         self._totals.add(slot, total)
         self._remember(
             total=self.memory.total + total, since_job=self.memory.since_job + total, evaluated_until=slot + 1
         )
-        watch = self._begun()
+        watch, own = self._begun(), self._own(tallies)
+        if self._completeness is not None:
+            own = self._completeness.close(slot, _arrived(tallies), own)
+            self._remember(completeness=self._completeness.state)
         watch.memory = self.memory
-        self._taken.facts += watch.close(slot, self._own(tallies), labels=_labels(tallies))
+        self._taken.facts += watch.close(slot, own, labels=_labels(tallies))
         self.memory = watch.memory
         self._decide(slot + 1, now)
 
@@ -211,17 +267,28 @@ class Deliberation:
             began=began,
             rows_since=0 if began is None else self._totals.since(slot_of(began)),
             new_labels=self.memory.since_job,
+            immature=self._immature(),
+            coverage=self._covered(),
             jobs=tuple(job.past for job in self._jobs[-JOBS_REMEMBERED:]),
             paused=self.memory.paused is not None,
             catching_up=self.memory.catching_up,
             request=request[0] if request else None,
             request_reason=request[1] if request else "",
+            kinds=self._kinds,
         )
 
     def _began(self) -> Micros | None:
         """When what the triggers that fired have found began; the latest, so that nothing from before is learnt."""
         found = [reading.began for reading in self.memory.readings.values() if reading.fired and reading.began]
         return max(found, default=None)
+
+    def _immature(self) -> Unfair | None:
+        reading = self._completeness.fairness if self._completeness else FAIR
+        return None if reading.fair else Unfair(message=reading.message, evidence=reading.facts)
+
+    def _covered(self) -> Covered | None:
+        reading = self._completeness.coverage if self._completeness else None
+        return None if reading is None else Covered(relative=reading.relative, evidence=coverage_facts(reading) or {})
 
     def _due(self) -> frozenset[str]:
         triggers = self.policy.watch.triggers
@@ -256,6 +323,9 @@ class Deliberation:
         own = [(key, n) for key, n in tallies if watch.is_champions(key)]
         return next(iter(by_slot(own).values()), Counter())
 
+    def _is_own(self, version: str, slot: Slot) -> bool:
+        return self._begun().is_champions(TallyKey(version, WHOLE, slot, "", ""))
+
     def _begun(self) -> Watch:
         if self._watch is None:
             raise RuntimeError("nobody has said who the champion is")
@@ -266,20 +336,19 @@ class Deliberation:
 
 
 def _total(tallies: Tallied) -> int:
-    return size({(key.truth, key.answer): n for key, n in _merged(tallies).items()})
+    """How many outcomes became known."""
+    whole = [(key, n) for key, n in tallies if key.slice == WHOLE]
+    return sum(n for key, n in whole if key.truth[:1] != MEASURE or (key.truth == SUM and key.answer == N))
 
 
-def _merged(tallies: Tallied) -> Counter[TallyKey]:
-    merged: Counter[TallyKey] = Counter()
-    for key, n in tallies:
-        merged[key._replace(version="")] += n
-    return merged
+def _arrived(tallies: Tallied) -> list[tuple[ArrivalKey, int]]:
+    return [(ArrivalKey.of(key), n) for key, n in tallies if key.slice == ARRIVALS]
 
 
 def _labels(tallies: Tallied) -> Mapping[str, int]:
     """How many labels of each class became known."""
     labels: Counter[str] = Counter()
     for key, n in tallies:
-        if not key.truth.startswith("\x1f"):
+        if key.slice == WHOLE and key.truth[:1] != MEASURE:
             labels[key.truth] += n
     return labels

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from retrainer.domain.completeness import CompletenessState
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
 from retrainer.domain.values import Micros, Slot, slot_of
-from retrainer.domain.windows import CountWindow, History, TimeWindow, Window
+from retrainer.domain.windows import CountWindow, History, Window
 
 FORMAT: Final = 1
 DEFAULT_WINDOW: Final = CountWindow(outcomes=1000)
@@ -31,14 +32,10 @@ class WatchPolicy:
         return next((trigger.window for trigger in self.triggers.values()), DEFAULT_WINDOW)
 
     @property
-    def longest(self) -> Window:
-        """A window at least as long as every window in use."""
-        windows = [self.report_window, *(trigger.window for trigger in self.triggers.values())]
-        counts = [window for window in windows if isinstance(window, CountWindow)]
-        spans = [window for window in windows if isinstance(window, TimeWindow)]
-        if counts and spans:  # neither bounds the other: remember as much as both could need
-            return TimeWindow(span=2**62)
-        return max(counts, key=lambda w: w.outcomes) if counts else max(spans, key=lambda w: w.span)
+    def windows(self) -> tuple[Window, ...]:
+        """Every window in use, each once."""
+        used = [self.report_window, *(trigger.window for trigger in self.triggers.values())]
+        return tuple(dict.fromkeys(used))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +74,10 @@ class Memory:
     """Why a person paused deciding; None while it goes on."""
     catching_up: bool = False
     """Whether the worker was far behind the end of its topics."""
+    completeness: CompletenessState | None = None
+    """What is known of missing labels."""
+    missing: Mapping[str, Any] = field(default_factory=dict)
+    """The same for people: coverage, maturity, whether the sample is fair, and what the scores estimate."""
     last_decision: str = ""
     format: int = FORMAT
 
@@ -124,7 +125,7 @@ class Watch:
         self.policy = policy
         self.memory = memory
         self.champion = champion
-        self.history = History(policy.longest, seen=memory.seen)
+        self.history = History(*policy.windows, seen=memory.seen)
 
     def is_champions(self, key: TallyKey) -> bool:
         """Whether a tally belongs to the champion; unversioned outcomes do from its promotion on."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from retrainer.domain.challenge import PairedTest
 from retrainer.domain.decisions import Decision, PastJob
 from retrainer.domain.training import TrainingResult
 from retrainer.domain.values import Micros
@@ -19,6 +20,8 @@ class JobState(StrEnum):
     TRAINED = "trained"
     RECORDED = "recorded"
     REGISTERED = "registered"
+    CHALLENGING = "challenging"
+    """The verdict was inconclusive: registered as the challenger, and judged on with new labels."""
     PROMOTED = "promoted"
     ACCEPTED = "accepted"
     """Registered without moving the alias (`promotion.mode: register`)."""
@@ -31,10 +34,29 @@ _SUCCEEDED: Final = {
     JobState.PROMOTED: True,
     JobState.ACCEPTED: True,
     JobState.REJECTED: False,
+    JobState.CHALLENGING: False,
     JobState.FAILED: False,
 }
 MAX_ATTEMPTS: Final = 3
 """How often a training may be started that ends without a result (a crash, not a stop) before its job has failed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Challenge:
+    """How far the judging of a challenger has come.
+
+    Attributes:
+        test: what the looks so far have found.
+        begun: when it became the challenger, in event time; `begun_wall` in wall time.
+        judged_to: rows predicted before this time have been looked at, or were learnt from.
+        outcomes: how many outcomes of the model were known at the last look.
+    """
+
+    test: PairedTest
+    begun: Micros
+    begun_wall: Micros
+    judged_to: Micros
+    outcomes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +86,12 @@ class Job:
     ended_at: Micros | None = None
     began: Micros | None = None
     """When the change that asked for it is estimated to have begun, in event time."""
+    challenge: Challenge | None = None
+    """While its candidate is judged on, and from then on."""
+
+    @property
+    def is_challenging(self) -> bool:
+        return self.state is JobState.CHALLENGING
 
     @property
     def ended(self) -> bool:
@@ -74,10 +102,11 @@ class Job:
         return PastJob(
             job_id=self.job_id,
             decided_at=self.decided_at,
-            ended_wall=self.ended_at,
+            ended_wall=self.challenge.begun_wall if self.challenge and self.ended_at is None else self.ended_at,
             triggers=frozenset(self.triggers),
             champion=self.champion,
             succeeded=_SUCCEEDED.get(self.state),
+            is_challenging=self.is_challenging,
         )
 
     def with_state(self, state: JobState, **changes: object) -> Job:

@@ -15,10 +15,12 @@ from retrainer.domain.values import Micros, iso
 from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports import Clock, Registry, Stopped
+from retrainer.service.challenging import is_due
 from retrainer.service.deciding import Decider, News, Round
 from retrainer.service.dependency import Dependency
 from retrainer.service.housekeeping import Housekeeping
-from retrainer.service.jobs import JobParts, JobRun
+from retrainer.service.job_parts import JobParts, Known
+from retrainer.service.jobs import JobRun
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
 from retrainer.stores import DecisionState, Lease, Request, Step, StoredProgress
@@ -201,11 +203,21 @@ class Controller:
     def _start_jobs(self) -> None:
         if self._lease is None or self._stopping.is_set():
             return
-        for job in self.parts.state.jobs(unfinished=True):
+        unfinished = [job for job in self.parts.state.jobs(unfinished=True) if job.model in self.models]
+        for job in unfinished:
             if len(self._running) >= self.jobs_at_once:
                 return
-            if job.job_id not in self._running and job.model in self.models:
+            if job.job_id not in self._running and (not job.is_challenging or self._is_due(job, unfinished)):
                 self._start(job, self._lease)
+
+    def _is_due(self, job: Job, unfinished: Sequence[Job]) -> bool:
+        """Whether a challenger is to be looked at: there is news about it, or a newer job has taken its place."""
+        superseded = any(other.model == job.model and other.created_at > job.created_at for other in unfinished)
+        return superseded or is_due(job, self.models[job.model], self._outcomes(job.model))
+
+    def _outcomes(self, name: str) -> int:
+        decider = self._deciders.get(name)
+        return decider.memory.total if decider else 0
 
     def _start(self, job: Job, lease: Lease) -> None:
         run = JobRun(
@@ -213,7 +225,7 @@ class Controller:
             self.models[job.model],
             self._promotions[job.model],
             replace(self.parts.jobs, lease=lease),
-            lambda: self.watermarks.get(job.model),
+            lambda: Known(watermark=self.watermarks.get(job.model), outcomes=self._outcomes(job.model)),
         )
         running = _RunningJob(run, self._stopping)
         self._running[job.job_id] = running

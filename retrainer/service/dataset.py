@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain, takewhile
 from pathlib import Path
 
+from retrainer.domain.answers import answer_of, score_of
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Prediction, Side
 from retrainer.domain.ingest import IngestPolicy
@@ -44,14 +45,17 @@ class DatasetBuilder:
     decoder: Decoder
     datasets: Datasets
 
-    def build(self, policy: ModelPolicy, known_by: Micros, path: Path) -> Dataset | None:
-        """Write the dataset of a decision; None if there is not a single row."""
+    def build(self, policy: ModelPolicy, known_by: Micros, path: Path, after: Micros | None = None) -> Dataset | None:
+        """Write the dataset of a decision; None if there is not a single row.
+
+        With `after`, all mature rows that were predicted from then on, whatever the policy for rows says.
+        """
         collected = _Collected(policy.ingest, known_by)
-        for envelope in self._envelopes(policy, known_by):
+        for envelope in self._envelopes(policy, known_by, after):
             collected.add(envelope)
-        rows = list(collected.outcomes())
+        rows = [row for row in collected.outcomes() if after is None or row.predicted_at >= after]
         mature_after = policy.mature_after if policy.mature_after is not None else collected.usual_delay()
-        chosen = select(policy.recipe.rows, rows, known_by, mature_after)
+        chosen = select(policy.recipe.rows if after is None else RowsPolicy(kind="all"), rows, known_by, mature_after)
         if not chosen:
             return None
         return Dataset(
@@ -62,7 +66,7 @@ class DatasetBuilder:
             mature_after=mature_after,
         )
 
-    def _parts(self, policy: ModelPolicy, known_by: Micros) -> Iterator[tuple[StoredPart, Sequence[RecordBatch]]]:
+    def _parts(self, policy: ModelPolicy, oldest: Micros | None) -> Iterator[tuple[StoredPart, Sequence[RecordBatch]]]:
         """The parts that may hold what is needed. Those that the model was rebuilt from were read before it knew them:
         how new they are was judged with other eyes, so they are all read."""
         stored = self.state.model_progress().get(policy.ingest.model)
@@ -70,10 +74,11 @@ class DatasetBuilder:
         if rebuilt_to:
             whole = read_parts(self.state, self.segments)
             yield from takewhile(lambda found: found[0].number <= rebuilt_to, whole)
-        yield from read_parts(self.state, self.segments, after=rebuilt_to, reaching=_oldest_needed(policy, known_by))
+        yield from read_parts(self.state, self.segments, after=rebuilt_to, reaching=oldest)
 
-    def _envelopes(self, policy: ModelPolicy, known_by: Micros) -> Iterator[Envelope]:
-        for _, batches in self._parts(policy, known_by):
+    def _envelopes(self, policy: ModelPolicy, known_by: Micros, after: Micros | None) -> Iterator[Envelope]:
+        oldest = _oldest_needed(policy, known_by) if after is None else after - policy.ingest.join.horizon
+        for _, batches in self._parts(policy, oldest):
             for record in chain.from_iterable(batch.records() for batch in batches):
                 try:
                     yield Envelope(record=record, document=document_of(record, self.decoder))
@@ -116,7 +121,8 @@ class _Collected:
                 predicted_at=prediction.time,
                 known_at=known_at,
                 label=truth,
-                prediction=prediction.value,
+                prediction=answer_of(prediction.value),
+                score=score_of(prediction.value),
                 version=prediction.version,
                 features=self._features[prediction.id],
             )

@@ -9,7 +9,7 @@ from itertools import groupby
 import msgspec
 
 from retrainer.domain.decisions import Decision
-from retrainer.domain.deliberation import Deliberation, DeliberationPolicy, Tallied
+from retrainer.domain.deliberation import Deliberation, DeliberationPolicy, Past, Tallied
 from retrainer.domain.evaluation import Fact, Memory
 from retrainer.domain.jobs import Job
 from retrainer.domain.ledger import Reign
@@ -53,7 +53,9 @@ class Decider:
         self._stored = state.memory(policy.name)
         memory = msgspec.json.decode(self._stored, type=Memory) if self._stored else Memory()
         self._deliberation = Deliberation(
-            DeliberationPolicy(watch=policy.watch, deciding=policy.deciding, schedules=policy.schedules),
+            DeliberationPolicy(
+                watch=policy.watch, deciding=policy.deciding, schedules=policy.schedules, coverage=policy.coverage
+            ),
             _without_removed(memory, policy),
             state.jobs(policy.name),
             manifest=lease.manifest,
@@ -87,6 +89,7 @@ class Decider:
             for slot, tallies in _by_slot(round_of.tallies):
                 about.close(slot, tallies, now)
             about.pass_by(wanted.before, now)
+            about.note_missing()
         about.catch_up(is_behind=round_of.catching_up)
         answers = {request.request_id: self._answer(request, now) for request in round_of.requests}
         about.look_at_present(now)
@@ -98,19 +101,22 @@ class Decider:
 
     def _follow(self, reign: Reign) -> None:
         """Watch the champion that the ledger names; what is stored of its outcomes is recalled at a new beginning."""
-        if not self._deliberation.follow(reign) or self.memory.evaluated_until is None:
+        if not self._deliberation.begins_anew(reign):
             return
-        slots = SlotRange(self._oldest_needed(reign), self.memory.evaluated_until)
-        for slot, tallies in _by_slot(self._state.news({self.policy.name: slots}).get(self.policy.name, ())):
-            self._deliberation.recall(slot, tallies)
+        past: Past = ()
+        if self.memory.evaluated_until is not None:
+            slots = SlotRange(self._oldest_needed(reign), self.memory.evaluated_until)
+            past = _by_slot(self._state.news({self.policy.name: slots}).get(self.policy.name, ()))
+        self._deliberation.follow(reign, past)
 
     def _oldest_needed(self, reign: Reign) -> Slot | None:
         """Outcomes from before the promotion say nothing about the champion, even if its version had reigned before."""
         if reign.version is None or reign.effective_from is None:
             return None
         promoted = reign.effective_from - self.policy.promotion.takes_effect
-        span = self.policy.deciding.rows.span
-        return slot_of(promoted if span is None else min(promoted, promoted - span))
+        oldest = slot_of(promoted - (self.policy.deciding.rows.span or 0))
+        arrivals = self._deliberation.needs_from()
+        return oldest if arrivals is None else min(oldest, arrivals)
 
     def _answer(self, request: Request, now: Micros) -> str:
         if request.kind == "retrain":

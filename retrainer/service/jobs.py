@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from threading import Event
 
 import msgspec
 
-from retrainer.domain.jobs import MAX_ATTEMPTS, Job, JobState
+from retrainer.domain.challenge import RowLoss, judging_on
+from retrainer.domain.jobs import MAX_ATTEMPTS, Challenge, Job, JobState
 from retrainer.domain.training import (
     CHAMPION_FOLDER,
     DATASET_FILE,
     MODEL_FOLDER,
-    REPORT_FOLDER,
     RESULT_FILE,
     SPEC_FILE,
     TrainingResult,
     TrainingSpec,
 )
-from retrainer.domain.values import SECOND, Micros, iso
+from retrainer.domain.values import SECOND, iso
 from retrainer.errors import Refused, RetrainerError, Unreachable
-from retrainer.logs import Logger
-from retrainer.ports import Clock, Registry, RunReport, Stopped, Trainers, TrainingEnded
-from retrainer.service.dataset import Dataset, DatasetBuilder
+from retrainer.ports import RunReport, Stopped, TrainingEnded
+from retrainer.service.challenging import JudgingOn
+from retrainer.service.dataset import Dataset
 from retrainer.service.dependency import Dependency
+from retrainer.service.job_parts import JobFailed, JobParts, Known
+from retrainer.service.ordering import order_to_train
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
-from retrainer.stores import DecisionState, Lease
+from retrainer.service.reporting import error_tags, job_tags, run_report, verdict_tags
 
 _PAUSE_SECONDS = 0.2
-
-
-class JobFailed(RetrainerError):
-    """A job cannot come to a verdict."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobParts:
-    """The worlds that jobs work with."""
-
-    state: DecisionState
-    registry: Registry
-    trainers: Trainers
-    datasets: DatasetBuilder
-    clock: Clock
-    logger: Logger
-    lease: Lease
-    folder: Path
 
 
 class JobRun:
@@ -62,13 +44,14 @@ class JobRun:
         policy: ModelPolicy,
         promotions: Promotions,
         parts: JobParts,
-        watermark: Callable[[], Micros | None],
+        known: Callable[[], Known],
     ) -> None:
         self.job = job
         self._policy = policy
         self._promotions = promotions
         self._parts = parts
-        self._watermark = watermark
+        self._known = known
+        self._has_looked = False
         self._log = parts.logger.bind(model=job.model, job_id=job.job_id, decision_id=job.decision_id)
         self._mlflow = Dependency("mlflow", self._log, parts.clock)
         self._database = Dependency("database", self._log, parts.clock)
@@ -84,14 +67,15 @@ class JobRun:
             JobState.TRAINED: self._record,
             JobState.RECORDED: self._register,
             JobState.REGISTERED: self._promote,
+            JobState.CHALLENGING: self._judge_on,
         }
-        while not self.job.ended and not stop.is_set():
+        while not (self.job.ended or self._has_looked or stop.is_set()):
             if not self._mlflow.due:
                 stop.wait(_PAUSE_SECONDS)
                 continue
             with self._mlflow:
                 self._take(steps[self.job.state])
-        if self.job.ended and self.job.state is not JobState.FAILED:
+        if (self.job.ended or self.job.is_challenging) and self.job.state is not JobState.FAILED:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _take(self, step: Callable[[], None]) -> None:
@@ -141,8 +125,11 @@ class JobRun:
             raise JobFailed("there is no mature outcome to learn from")
         if self.job.champion is not None:
             self._fetch_champion(self.job.champion)
-        (self._folder / SPEC_FILE).write_bytes(msgspec.json.encode(self._spec(dataset)))
+        self._order(order_to_train(self.job, self._policy, dataset.digest, self._result_of_champion()))
         return dataset
+
+    def _order(self, spec: TrainingSpec) -> None:
+        (self._folder / SPEC_FILE).write_bytes(msgspec.json.encode(spec))
 
     def _fetch_champion(self, version: str) -> None:
         """A champion that cannot be had is judged by the predictions that it made live."""
@@ -155,20 +142,12 @@ class JobRun:
         except RetrainerError as error:
             self._log.warning("champion.unavailable", version=version, error=str(error))
 
-    def _spec(self, dataset: Dataset) -> TrainingSpec:
-        return TrainingSpec(
-            job_id=self.job.job_id,
-            model=self.job.model,
-            task=self._policy.task,
-            metrics=self._policy.watch.metrics,
-            positive=self._policy.watch.positive,
-            recipe=self._policy.recipe,
-            judge=self._policy.judge,
-            judgement=self.job.judgement,
-            champion_version=self.job.champion,
-            dataset_digest=dataset.digest,
-            cpus=self._policy.limits.cpus,
-        )
+    def _result_of_champion(self) -> TrainingResult | None:
+        """What the champion's own job found; None of one that came from elsewhere."""
+        if self.job.champion is None:
+            return None
+        jobs = [job for job in self._parts.state.jobs(self.job.model) if job.version == self.job.champion]
+        return jobs[-1].result if jobs else None
 
     def _result(self) -> TrainingResult | None:
         path = self._folder / RESULT_FILE
@@ -192,6 +171,9 @@ class JobRun:
     def _tell_result(self, result: TrainingResult) -> None:
         assert result.verdict is not None
         self._log.info("job.trained", seconds=result.seconds, rows_chosen=result.rows_chosen)
+        if result.checks:
+            found = [{"feature": one.feature, "what": one.what, "words": one.words} for one in result.checks]
+            self._log.warning("rows.suspicious", on=self._policy.checks_on, features=found)
         self._log.info(
             "candidate.judged",
             accepted=result.verdict.accepted,
@@ -206,13 +188,14 @@ class JobRun:
     def _record(self) -> None:
         """The run, whatever the verdict: people look there."""
         result = self._judged()
-        run_id = self._parts.registry.record_run(self._report(result, self._verdict_tags(result)))
+        run_id = self._parts.registry.record_run(self._report(result, verdict_tags(result)))
         self._store(self.job.with_state(JobState.RECORDED, run_id=run_id))
 
     def _register(self) -> None:
         result = self._judged()
         assert result.verdict is not None
-        if not result.verdict.accepted:
+        answer = result.verdict.answer
+        if answer == "reject" or (answer == "inconclusive" and self._policy.promotion.mode == "register"):
             self._end(JobState.REJECTED)
             self._log.info("candidate.rejected", reason=result.verdict.reason, run_id=self.job.run_id)
             return
@@ -221,56 +204,81 @@ class JobRun:
             self.job.job_id,
             self.job.run_id,
             self._folder / MODEL_FOLDER,
-            {**self._tags(), **self._verdict_tags(result)},
+            {**job_tags(self.job), **verdict_tags(result)},
         )
-        self._store(self.job.with_state(JobState.REGISTERED, version=version))
         self._log.info("candidate.registered", version=version, run_id=self.job.run_id)
+        if answer == "inconclusive":
+            self._challenge(version, result)
+        else:
+            self._store(self.job.with_state(JobState.REGISTERED, version=version))
+
+    def _challenge(self, version: str, result: TrainingResult) -> None:
+        """Too little speaks for it yet: it is kept, and judged on with the labels that come from now on."""
+        promotion = self._policy.promotion
+        self._parts.registry.point(promotion.registered_model, promotion.challenger_alias, version)
+        challenge = Challenge(
+            test=judging_on(self._policy.judge, self.job.judgement, result.row_loss or RowLoss()),
+            begun=self._known().watermark or self.job.known_by,
+            begun_wall=self._parts.clock.now(),
+            judged_to=self.job.known_by,
+            outcomes=self._known().outcomes,
+        )
+        self._store(self.job.with_state(JobState.CHALLENGING, version=version, challenge=challenge))
+        self._has_looked = True
+        verdict = result.verdict
+        self._log.info("challenger.kept", version=version, reason=verdict.reason if verdict else "")
+
+    def _judge_on(self) -> None:
+        """One look at how challenger and champion fare on rows that neither has seen."""
+        self._has_looked = True
+        known = self._known()
+        judging = JudgingOn(job=self.job, policy=self._policy, parts=self._parts, log=self._log)
+        over = judging.over(known.watermark, self._promotions.reign)
+        if over is not None:
+            self._drop(over)
+            return
+        look = judging.prepare(self._folder, known.watermark)
+        if look is None:
+            return
+        self._order(look.spec)
+        ended = self._parts.trainers.train(self._folder, self._policy.limits, self._stop)
+        if ended.killed != "stop":
+            self._conclude(judging.judged(look, self._result(), ended, known.outcomes))
+
+    def _conclude(self, job: Job) -> None:
+        """What a look found."""
+        assert job.challenge is not None
+        test = job.challenge.test
+        self._store(job if test.answer != "better" else job.with_state(JobState.REGISTERED))
+        self._log.info("challenger.judged", version=job.version, answer=test.answer, rows=test.rows, reason=test.words)
+        if test.answer == "better":
+            self._has_looked = False
+            self._parts.registry.unpoint(
+                self._policy.promotion.registered_model, self._policy.promotion.challenger_alias
+            )
+        elif test.answer == "worse":
+            self._drop(test.words)
+
+    def _drop(self, why: str) -> None:
+        """The challenger is given up."""
+        promotion = self._policy.promotion
+        if self._parts.registry.version_at(promotion.registered_model, promotion.challenger_alias) == self.job.version:
+            self._parts.registry.unpoint(promotion.registered_model, promotion.challenger_alias)
+        self._end(JobState.REJECTED)
+        self._log.info("challenger.dropped", version=self.job.version, reason=why)
 
     def _promote(self) -> None:
         if self._policy.promotion.mode == "register":
             self._end(JobState.ACCEPTED)
             return
-        reason = f"{', '.join(self.job.triggers)}: {self._verdict_reason()}"
-        promoted = self._promotions.promote(self.job.job_id, self.job.version, reason, self._watermark())
+        challenge = self.job.challenge
+        found = challenge.test.words if challenge else self._verdict_reason()
+        reason = f"{', '.join(self.job.triggers)}: {found}"
+        promoted = self._promotions.promote(self.job.job_id, self.job.version, reason, self._known().watermark)
         self._end(JobState.PROMOTED if promoted else JobState.ACCEPTED)
 
     def _report(self, result: TrainingResult | None, tags: Mapping[str, str]) -> RunReport:
-        recipe = self._policy.recipe
-        parameters = {
-            "estimator": recipe.estimator,
-            **{f"params.{name}": str(value) for name, value in recipe.params.items()},
-            "holdout": str(recipe.holdout),
-            "refit": str(recipe.refit),
-            "seed": str(recipe.seed),
-            "champion": str(self.job.champion),
-            "triggers": ", ".join(self.job.triggers),
-            "known_by": iso(self.job.known_by),
-            **({"rows": result.rows_chosen} if result else {}),
-        }
-        return RunReport(
-            job_id=self.job.job_id,
-            model=self.job.model,
-            parameters=parameters,
-            metrics=_flat_metrics(result) if result else {},
-            tags={**self._tags(), **tags},
-            dataset=self._folder / DATASET_FILE,
-            dataset_digest=self.job.dataset_digest,
-            files=self._folder / REPORT_FOLDER if (self._folder / REPORT_FOLDER).is_dir() else None,
-            succeeded=result is not None,
-        )
-
-    def _tags(self) -> Mapping[str, str]:
-        return {
-            "retrainer.job_id": self.job.job_id,
-            "retrainer.decision_id": self.job.decision_id,
-            "retrainer.trigger": ", ".join(self.job.triggers),
-            "retrainer.dataset": self.job.dataset_digest,
-        }
-
-    def _verdict_tags(self, result: TrainingResult) -> Mapping[str, str]:
-        assert result.verdict is not None
-        verdict = {"accepted": result.verdict.accepted, "reason": result.verdict.reason}
-        return {"retrainer.verdict": json.dumps(verdict)[:4900]}
+        return run_report(self.job, self._policy, self._folder, result, tags)
 
     def _judged(self) -> TrainingResult:
         if self.job.result is None:
@@ -294,7 +302,7 @@ class JobRun:
         if not (self._folder / DATASET_FILE).exists():
             return ""
         try:
-            return self._parts.registry.record_run(self._report(None, {"retrainer.error": why[:4900]}))
+            return self._parts.registry.record_run(self._report(None, error_tags(why)))
         except RetrainerError as error:
             self._log.warning("dependency.lost", dependency="mlflow", error=str(error))
             return ""
@@ -311,9 +319,3 @@ class JobRun:
                 return
             if self._stop.wait(_PAUSE_SECONDS):
                 raise Unreachable("the manifest was away when a stop was asked for")
-
-
-def _flat_metrics(result: TrainingResult) -> dict[str, float]:
-    sides = {"candidate": result.candidate, "champion": result.champion}
-    metrics = {f"{side}.{name}": value for side, found in sides.items() for name, value in found.items()}
-    return {**metrics, "training_seconds": result.seconds}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retrainer.domain.coverage import CoveragePolicy
 from retrainer.domain.decisions import DecisionPolicy
 from retrainer.domain.evaluation import WatchPolicy
 from retrainer.domain.ingest import IngestPolicy
@@ -22,7 +23,10 @@ class PromotionPolicy:
     registered_model: str
     mode: Literal["automatic", "register"] = "automatic"
     alias: str = "champion"
+    challenger_alias: str = "challenger"
     takes_effect: Micros = 300 * SECOND
+    expires: Micros = 7 * 86_400 * SECOND
+    """So long a challenger that nothing decides about is judged on; in microseconds of event time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,4 +43,8 @@ class ModelPolicy:
     promotion: PromotionPolicy
     schedules: Mapping[str, Timetable] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    checks_on: Literal["alert", "hold"] = "alert"
+    """Whether training rows that look broken keep a candidate from being taken."""
+    coverage: CoveragePolicy | None = None
+    """How late labels may be; None: nobody asks which are missing."""
     mature_after: Micros | None = None

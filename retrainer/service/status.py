@@ -12,7 +12,7 @@ from retrainer.domain.events import Partition, Side
 from retrainer.domain.jobs import Job
 from retrainer.domain.join import Status
 from retrainer.domain.ledger import reign
-from retrainer.domain.metrics import Cells, Estimate, correct, estimate, size
+from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, estimate, size
 from retrainer.domain.slices import by_slice
 from retrainer.domain.tallies import WHOLE, by_slot
 from retrainer.domain.values import Micros, Slot, iso, micros, moment
@@ -57,6 +57,7 @@ def status(policy: ModelPolicy, state: ReadableState, now: Micros) -> dict[str, 
         "metrics": _metrics(memory),
         "slices": _slices(policy, memory, state),
         "coverage": _coverage(counts["predictions"]),
+        "labels": dict(memory.missing),
         "watermark": iso(watermark) if watermark is not None else None,
         "lag": _lag(view, mine),
         "catching_up": progress is not None and progress.catching_up,
@@ -117,13 +118,16 @@ def _estimates(policy: ModelPolicy, cells: Cells) -> list[Estimate]:
 
 
 def _best(estimates: Sequence[Estimate]) -> float:
-    """The most that the first metric could be."""
+    """The best that the first metric could be, as a number that is greater the better."""
     first = estimates[0]
-    return first.value if first.high is None else first.high
+    if METRICS[first.metric].higher_is_better:
+        return first.value if first.high is None else first.high
+    return -first.value if first.low is None else -first.low
 
 
 def _estimate(found: Estimate) -> dict[str, Any]:
-    return {"value": found.value, "n": found.n, "low": found.low, "high": found.high}
+    bound = {} if found.bound is None else {"bound": found.bound}
+    return {"value": found.value, "n": found.n, "low": found.low, "high": found.high, **bound}
 
 
 def _coverage(predictions: Mapping[str, int]) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from retrainer.domain.triggers.wording import words_of
+
 _SLICES: Final = 10
 """How many slices are shown, the worst ones."""
 
@@ -21,6 +23,7 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
         f"  predictions  {_counts(counts['predictions'])}",
         f"  labels       {_counts(counts['labels'])}",
         f"  coverage     {_share(status['coverage'])}",
+        *[f"  {line}" for line in _late_labels(status["labels"])],
         f"  watermark    {status['watermark'] or '-'}, {status['lag']} records behind the end of the topics",
         *[f"  {trigger:<12} {found['kind']}: {found['state']}" for trigger, found in status["triggers"].items()],
         f"  job          {_job(status['job'])}",
@@ -62,6 +65,28 @@ def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {name}" for name, n in counts.items() if n or name == "consumed")
 
 
+def _late_labels(labels: Mapping[str, Any]) -> Sequence[str]:
+    """What is known of labels that are missing still."""
+    lines = []
+    if coverage := labels.get("coverage"):
+        lines.append(
+            f"             {coverage['relative']:.0%} of the labels that are usual after {coverage['age_seconds']} s "
+            f"have come ({coverage['actual']:.1%} of {coverage['n']} predictions)"
+        )
+    if maturity := labels.get("maturity"):
+        told = "as configured" if maturity["configured"] else f"by {maturity['delays']} delays seen"
+        lines.append(f"maturity     outcomes are mature after {maturity['mature_after_seconds']} s, {told}")
+    if estimated := labels.get("estimated"):
+        error = "" if estimated["error_so_far"] is None else f"; so far it was wrong by {estimated['error_so_far']:.3f}"
+        lines.append(
+            f"estimated    {estimated['metric']} {estimated['value']:.3f} ({estimated['low']:.3f} to "
+            f"{estimated['high']:.3f}) of the newest {estimated['n']} predictions, from their scores{error}"
+        )
+    if not labels.get("fairness", {}).get("fair", True):
+        lines.append(f"             {labels['fairness']['message']}")
+    return lines
+
+
 def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%} of the usable predictions have their label"
 
@@ -71,38 +96,51 @@ def _job(job: Mapping[str, Any] | None) -> str:
 
 
 def decisions_in_words(model: str, decisions: Sequence[Mapping[str, Any]]) -> str:
-    """The decisions, one paragraph each."""
+    """The decisions, one paragraph each, oldest first."""
     if not decisions:
         return f"{model}: nothing has asked for a retraining yet."
     return "\n\n".join(_decision(decision) for decision in decisions)
 
 
 def _decision(decision: Mapping[str, Any]) -> str:
-    verb = "RETRAIN" if decision["outcome"] == "retrain" else "HELD"
-    lines = [f"{decision['slot_end'][:16]}  {verb}  {decision['message']}"]
-    lines += [f"    {_evidence(name, found)}" for name, found in decision["evidence"].get("triggers", {}).items()]
-    if "request" in decision["evidence"]:
-        lines.append(f"    a person asked: {decision['evidence']['request']}")
-    lines.append(f"    {decision['evidence']['labels']} labels of champion {decision['champion'] or '-'}, "
-                 f"{decision['evidence']['rows']} rows to learn from")  # fmt: skip
+    is_retrain, evidence = decision["outcome"] == "retrain", decision["evidence"]
+    verb = "RETRAINED" if is_retrain else "HELD BACK"
+    lines = [f"{_when(decision['slot_end'])}  {verb}, champion {decision['champion'] or '-'}", *_reasons(decision)]
+    if "change" in evidence:
+        change = evidence["change"]
+        lines.append(f"  It began at about {_when(change['began'])}; {change['rows_since']} labels have come since.")
+    if is_retrain:
+        lines.append(
+            f"  No guard objected: {evidence['labels']} labels of this champion, {evidence['rows']} rows to learn from."
+        )
+    else:
+        lines.append(f"  Not now, because it {_held(decision)}.")
     if decision["job"]:
-        lines += [f"    {line}" for line in _job_lines(decision["job"])]
+        lines += [f"  {line}" for line in _job_lines(decision["job"])]
     return "\n".join(lines)
 
 
-def _evidence(name: str, found: Mapping[str, Any]) -> str:
-    if "value" in found:
-        side = "below" if "below" in found else "above"
-        return (
-            f"{name}: {found['metric']} {found['value']:.4f} over {found['n']} outcomes is {side} {found[side]} "
-            f"in {found['breaches']} evaluations (needed {found['needed']}), {found['from'][:16]} to {found['to'][:16]}"
-        )
-    if "e_value" in found:
-        return (
-            f"{name}: {found['metric']} is below the {found['expected']} its first {found['reference_n']} outcomes "
-            f"promised: e-value {found['e_value']} (needed {found['needed']}); it began about {found['began'][:16]}"
-        )
-    return f"{name}: {', '.join(f'{key} {value}' for key, value in found.items()) or 'fired'}"
+def _reasons(decision: Mapping[str, Any]) -> Sequence[str]:
+    evidence = decision["evidence"]
+    if "request" in evidence:
+        return [f"  A person asked for it: {evidence['request']}"]
+    if decision["triggers"] == ["bootstrap"]:
+        return ["  There is no champion yet, and there are labels enough to train the first one."]
+    found = evidence.get("triggers", {})
+    return [
+        f"  {name} fired: {words_of(one.get('kind'), {fact: value for fact, value in one.items() if fact != 'kind'})}."
+        for name, one in found.items()
+    ]
+
+
+def _held(decision: Mapping[str, Any]) -> str:
+    """The guard's message as the end of a sentence about the service."""
+    message = str(decision["message"])
+    return message if message.split(" ", 1)[0].endswith("s") else f"holds for {decision['reason']}: {message}"
+
+
+def _when(time: str) -> str:
+    return time[:16].replace("T", " ")
 
 
 def _job_lines(job: Mapping[str, Any]) -> Sequence[str]:

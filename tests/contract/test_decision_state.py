@@ -10,14 +10,16 @@ import pytest
 
 from retrainer.adapters.memory_manifest import MemoryManifest
 from retrainer.adapters.memory_state import MemoryDecisionState
+from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
 from retrainer.domain.decisions import Outcome
+from retrainer.domain.events import Side
 from retrainer.domain.jobs import JobState, job_for
 from retrainer.domain.ledger import Act
 from retrainer.domain.training import RowRange, TrainingResult
 from retrainer.domain.verdicts import Gate, Verdict
 from retrainer.errors import Fenced, RetrainerError, Unreachable
 from retrainer.service.status import ReadableState
-from retrainer.stores import IngestView, Lease
+from retrainer.stores import IngestView, Lease, SlotRange
 from tests.contract.states import (
     NOW,
     MemoryRig,
@@ -27,6 +29,7 @@ from tests.contract.states import (
     decision,
     delta,
     flush,
+    joined,
     key,
     ledger_row,
     request,
@@ -53,6 +56,7 @@ def lease(state: ReadableState) -> Lease:
 
 def test_a_new_manifest_is_empty(state: ReadableState) -> None:
     assert state.model_progress() == {}
+    assert state.side_counts() == {}
     assert list(state.tallies("flights", None, 2**62)) == []
     assert state.memory("flights") is None
     assert list(state.decisions("flights", 10)) == []
@@ -122,7 +126,49 @@ def test_tallies_of_the_whole_can_be_had_without_those_of_slices(rig: Rig) -> No
     assert list(rig.decisions.tallies("flights", 11, 12, whole=True)) == []
 
 
+def test_arrivals_are_no_tallies_of_a_slice(rig: Rig) -> None:
+    worker = begun(rig.ingest)
+    born = {ArrivalKey("1", slot, PREDICTED, 2, 19): slot for slot in (12, 10, 11)}
+    known = {ArrivalKey("1", 11, HIT, 2, 19): 1, ArrivalKey("1", 11, DELAY, 30): 1, ArrivalKey("", 11, MISS, -2): 3}
+    cells = {key(slot=11): 4, key(slot=11, part="carrier=AA"): 2}
+    stored = cells | {one.in_tallies: n for one, n in (born | known).items()}
+    gone = {ArrivalKey("1", 10, MISS, 2).in_tallies: 0}
+    rig.ingest.commit(flush(worker, deltas=[delta(tallies=stored | gone)], rebuilt={"flights": "f1"}))
+    state = rig.decisions
+    assert dict(state.tallies("flights", None, 99)) == cells
+    assert dict(state.tallies("flights", None, 99, whole=True)) == {key(slot=11): 4}
+    assert dict(state.arrivals("flights", None, 99)) == born | known
+    assert [one.slot for one, _ in state.arrivals("flights", None, 99)] == [10, 11, 11, 11, 11, 12]
+    assert dict(state.arrivals("flights", 11, 12)) == {ArrivalKey("1", 11, PREDICTED, 2, 19): 11, **known}
+    assert list(state.arrivals("other", None, 99)) == []
+    assert list(state.arrivals("flights", 12, 12)) == []
+
+
 # A round of deciding
+
+
+def test_the_news_of_several_models_are_those_of_their_slots_and_of_no_slice(rig: Rig) -> None:
+    worker = begun(rig.ingest)
+    slots = {key(slot=slot): slot for slot in (-3, 10, 11, 12)}
+    deltas = [delta(tallies={**slots, key(part="carrier=AA"): 7}), delta("other", tallies={key(slot=11): 99})]
+    rig.ingest.commit(flush(worker, deltas=deltas, rebuilt={"flights": "f1", "other": "f2"}))
+    wanted = {"flights": SlotRange(None, 12), "other": SlotRange(11, 12), "nobody": SlotRange(None, 99)}
+    assert rig.decisions.news(wanted) == {
+        "flights": [(key(slot=slot), slot) for slot in (-3, 10, 11)],
+        "other": [(key(slot=11), 99)],
+    }
+    assert rig.decisions.news({"flights": SlotRange(11, 12)}) == {"flights": [(key(slot=11), 11)]}
+    assert rig.decisions.news({"flights": SlotRange(12, 12)}) == rig.decisions.news({}) == {}
+
+
+def test_the_steps_of_a_round_are_true_together_or_not_at_all(state: ReadableState, lease: Lease) -> None:
+    first, second = step(lease, memory=b"one"), step(lease, model="other", memory=b"two", decisions=[decision()])
+    state.take([first, second])
+    assert (state.memory("flights"), state.memory("other")) == (b"one", b"two")
+    with pytest.raises(RetrainerError):
+        state.take([step(lease, memory=b"three"), second])
+    assert (state.memory("flights"), state.memory("other")) == (b"one", b"two")
+    state.take([])
 
 
 def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease) -> None:
@@ -227,7 +273,7 @@ def test_unfinished_jobs_in_the_order_of_their_making(state: ReadableState, leas
     for job in reversed(jobs):
         state.put_job(lease, job)
     assert list(state.jobs()) == jobs
-    going = {JobState.QUEUED, JobState.TRAINING, JobState.TRAINED, JobState.RECORDED, JobState.REGISTERED}
+    going = set(JobState) - {JobState.PROMOTED, JobState.ACCEPTED, JobState.REJECTED, JobState.FAILED}
     assert list(state.jobs(unfinished=True)) == [job for job in jobs if job.state in going]
     assert list(state.jobs("other", unfinished=True)) == [
         job for job in jobs if job.state in going and job.model == "other"
@@ -273,6 +319,28 @@ def test_a_request_is_left_once(state: ReadableState) -> None:
     assert list(state.requests()) == [request()]
 
 
+# Counts
+
+
+def test_usable_events_are_counted_by_model_and_side(rig: Rig, state: ReadableState) -> None:
+    assert state.side_counts() == {}
+    worker = begun(rig.ingest)
+    mixed = {
+        (Side.PREDICTIONS, "consumed"): 10,
+        (Side.PREDICTIONS, "filtered"): 3,
+        (Side.PREDICTIONS, "quarantined"): 2,
+        (Side.PREDICTIONS, "pending"): 4,
+        (Side.PREDICTIONS, "late"): 1,
+    }
+    both = [delta("flights", counts=mixed), delta("trains", counts=joined(2))]
+    rig.ingest.commit(flush(worker, deltas=both, rebuilt={"flights": "a", "trains": "b"}))
+    rig.ingest.commit(flush(worker, deltas=[delta("trains", counts=joined(3))]))
+    assert state.side_counts() == {
+        "flights": {Side.PREDICTIONS: 5},
+        "trains": {Side.PREDICTIONS: 5, Side.LABELS: 5},
+    }
+
+
 # The twin's own
 
 
@@ -285,6 +353,7 @@ def test_the_twin_can_be_away() -> None:
         lambda: state.claim("controller", "here/1", NOW),
         state.model_progress,
         lambda: state.tallies("flights", None, 1),
+        lambda: state.arrivals("flights", None, 1),
         lambda: state.memory("flights"),
         lambda: state.take([step(lease)]),
         lambda: state.decisions("flights", 1),

@@ -230,7 +230,7 @@ class TestGuards:
         assert decided(jobs=(replace(running, decided_at=0, ended_wall=0),)).outcome is Outcome.RETRAIN
 
     def test_once_per_slot(self) -> None:
-        assert held(decided(how=policy(cooldown=0), jobs=(job(ago=0),)))[0] == "decided"
+        assert decide(policy(cooldown=0), replace(DUE, jobs=(job(ago=0),))) is None
         assert decided(how=policy(cooldown=0), jobs=(job(ago=MINUTE),)).outcome is Outcome.RETRAIN
 
     def test_paused(self) -> None:

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.memory_registry import MemoryRegistry
+from retrainer.domain.challenge import Differences
 from retrainer.domain.decisions import Decision, DecisionPolicy, Guards, Outcome
 from retrainer.domain.evaluation import WatchPolicy
 from retrainer.domain.jobs import Job, job_for
@@ -32,7 +33,8 @@ from retrainer.domain.windows import CountWindow
 from retrainer.ports import DatasetRow, Limits, RunReport, Stopped, TrainingEnded
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.service.dataset import DatasetBuilder
-from retrainer.service.jobs import JobParts, JobRun
+from retrainer.service.job_parts import JobParts, Known
+from retrainer.service.jobs import JobRun
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
 from retrainer.service.promotion import Promotions
 from retrainer.stores import Lease, Step
@@ -112,7 +114,28 @@ class Registry(MemoryRegistry):
         super()._answer(call)
 
 
-Plan = Literal["accept", "reject", "error", "crash", "garbage", "time", "memory", "stop"]
+Plan = Literal[
+    "accept",
+    "reject",
+    "inconclusive",
+    "better",
+    "worse",
+    "alike",
+    "error",
+    "crash",
+    "garbage",
+    "time",
+    "memory",
+    "stop",
+]
+
+
+_DIFFERENCES: Final[Mapping[str, tuple[float, ...]]] = {
+    "better": (1.0,) * 60,
+    "worse": (-1.0,) * 60,
+    "alike": (1.0, -1.0, 0.0) * 20,
+}
+"""How a look at a challenger ends, by plan."""
 
 
 class Trainings:
@@ -144,7 +167,7 @@ class Trainings:
             (folder / RESULT_FILE).write_bytes(b'{"job_id": "fli')
             return TrainingEnded(exit_code=0)
         result = answer(self.specs[-1].job_id, plan)
-        if plan == "accept":
+        if plan in ("accept", "inconclusive"):
             (folder / MODEL_FOLDER).mkdir()
             (folder / MODEL_FOLDER / "MLmodel").write_text("flavors: {}")
         (folder / REPORT_FOLDER).mkdir()
@@ -157,8 +180,11 @@ def answer(job_id: str, plan: Plan = "accept") -> TrainingResult:
     """What a training process writes."""
     if plan == "error":
         return TrainingResult(job_id=job_id, verdict=None, error="the estimator does not fit")
+    if plan in _DIFFERENCES:
+        return TrainingResult(job_id=job_id, verdict=None, compared=Differences(values=_DIFFERENCES[plan]))
     accepted = plan == "accept"
-    gate = Gate(name="beats", passed=accepted, reason="0.90 > 0.80" if accepted else "0.70 <= 0.80")
+    reason = "0.90 > 0.80" if accepted else "0.70 <= 0.80"
+    gate = Gate(name="beats", passed=accepted, reason=reason, undecided=plan == "inconclusive")
     return TrainingResult(
         job_id=job_id,
         verdict=Verdict(gates=(gate,)),
@@ -240,6 +266,7 @@ class Control:
         self.trainings = Trainings(self.crasher)
         self.rows = Rows()
         self.watermark: Micros | None = at(60)
+        self.outcomes = 0
         self.acts: list[str] = []
         self.lease = self.claim()
 
@@ -317,7 +344,11 @@ class Control:
     def run_job(self, job: Job | None = None, stop: Stopped | None = None) -> Job:
         """Carry a job out as a process would that has just started."""
         job = job or self.state.jobs(unfinished=True)[0]
-        run = JobRun(job, self.policy, self.promotions(), self.parts(), lambda: self.watermark)
+        known = Known(watermark=self.watermark, outcomes=self.outcomes)
+        promotions = self.promotions()
+        if job.is_challenging:
+            promotions.reconcile(self.watermark)  # as the controller does all the time
+        run = JobRun(job, self.policy, promotions, self.parts(), lambda: known)
         run.run(stop or TurningStop(self.clock))
         return run.job
 

@@ -79,6 +79,22 @@ def test_rows_are_outcomes_with_their_features_in_time_order(world: World, tmp_p
     assert built.dataset == Dataset(rows=2, digest="digest-2", first=at(10), last=at(20), mature_after=0)
 
 
+def test_a_row_has_the_answer_and_the_score_beside_it(tmp_path: Path) -> None:
+    flights = policy()
+    mapping = replace(flights.predictions, score=Field(paths=("score",)), scores="exact", positive="late")
+    scored = replace(flights, predictions=mapping)
+    world = World(models=(scored,))
+    world.predict("a", 10, "late", score=0.75)
+    world.predict("b", 11, "on_time", score={"late": 0.25, "on_time": 0.75})
+    world.predict("c", 12, "late", score="high")
+    for key in "abc":
+        world.label(key, 15, "late")
+    rows = build(world, tmp_path, 60, model(ingest=scored, mature_after=0)).rows
+    told = [(row.prediction, row.score) for row in rows]
+    assert told == [("late", 0.75), ("on_time", {"late": 0.25, "on_time": 0.75}), ("late", None)]
+    assert all(row.features == {} for row in rows)
+
+
 def test_predictions_of_one_moment_are_in_the_order_of_their_ids(world: World, tmp_path: Path) -> None:
     for key in ("b", "c", "a"):
         world.predict(key, 10)

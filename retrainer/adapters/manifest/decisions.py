@@ -6,19 +6,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import counts, model_progress, positions
+from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.decisions import Decision, Outcome
-from retrainer.domain.events import Partition
+from retrainer.domain.events import Partition, Side
 from retrainer.domain.jobs import ENDED, Job
 from retrainer.domain.ledger import Act, LedgerRow
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
-from retrainer.stores import IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
+from retrainer.stores import USABLE, IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
 
 
 class SqlDecisionState:
@@ -42,13 +43,16 @@ class SqlDecisionState:
         wanted = select(table).where(table.c.model == model, table.c.slot < before, table.c.n != 0)
         if first is not None:
             wanted = wanted.where(table.c.slot >= first)
-        if whole:
-            wanted = wanted.where(table.c.slice == WHOLE)
+        wanted = wanted.where(table.c.slice == WHOLE if whole else table.c.slice != ARRIVALS)
         with self._database.reading() as connection:
             return [
                 (TallyKey(row.version, row.slice, row.slot, row.truth, row.answer), row.n)
                 for row in connection.execute(wanted.order_by(table.c.slot))
             ]
+
+    def arrivals(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[ArrivalKey, int]]:
+        found = self.news({model: SlotRange(first, before)}).get(model, ())
+        return [(ArrivalKey.of(key), n) for key, n in found if key.slice == ARRIVALS]
 
     def memory(self, model: str) -> bytes | None:
         with self._database.reading() as connection:
@@ -60,6 +64,16 @@ class SqlDecisionState:
         with self._database.reading() as connection:
             found = {model: _news(connection, model, slots) for model, slots in wanted.items()}
         return {model: tallies for model, tallies in found.items() if tallies}
+
+    def side_counts(self) -> Mapping[str, Mapping[Side, int]]:
+        table = schema.counts
+        sign = case((table.c.status == "consumed", table.c.n), else_=-table.c.n)
+        summed = select(table.c.model, table.c.side, func.sum(sign)).group_by(table.c.model, table.c.side)
+        found: dict[str, dict[Side, int]] = {}
+        with self._database.reading() as connection:
+            for model, side, n in connection.execute(summed.where(table.c.status.in_(USABLE))):
+                found.setdefault(model, {})[Side(side)] = int(n)
+        return found
 
     def take(self, steps: Sequence[Step]) -> None:
         if not steps:
@@ -149,7 +163,7 @@ _NEWS = select(schema.tallies).where(
     schema.tallies.c.model == bindparam("model"),
     schema.tallies.c.slot >= bindparam("first"),
     schema.tallies.c.slot < bindparam("before"),
-    schema.tallies.c.slice == WHOLE,
+    schema.tallies.c.slice.in_((WHOLE, ARRIVALS)),
     schema.tallies.c.n != 0,
 )
 _FIRST_EVER = -(2**62)

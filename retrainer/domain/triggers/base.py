@@ -56,8 +56,8 @@ class Scene:
         labels: how many labels of each class became known in the slot, whichever version predicted.
         known_classes: the classes that the champion was trained on; None where nobody knows.
         since_job: labels that became known since the last job was launched, or since the beginning.
-        drift: what the features of the newest predictions look like beside the champion's training rows, by feature;
-            empty until there is something to compare. Its items are those of `domain.drift`.
+        drift: how the features of the newest predictions look beside the champion's training rows: a
+            `domain.drift.DriftView` for each window of predictions, by its text; without those that are not full yet.
     """
 
     history: History

@@ -1,122 +1,317 @@
 """`change`: a sequential test that the outcomes have become worse, with a bounded chance of ever firing falsely.
 
-Each closed slot multiplies, for several suspected error rates, the likelihood ratio of its hits and misses against the
-reference. Under outcomes whose conditional mean never falls below the reference, each product is a supermartingale that
-starts at one; so is their mixture over possible change points with weights that sum to one. By Ville's inequality
-(1939) it ever reaches 1/alpha with a chance of at most alpha. (An e-detector in the sense of Shin, Ramdas and Rinaldo,
-"E-detectors", 2024, doi 10.51387/23-NEJSDS51, with the weights spent over a horizon of a million outcomes.)
+The promise: while the conditional mean of the outcomes never falls below that of the reference, the chance of any
+firing within a million outcomes since the promotion is at most 1 - confidence. `domain.sequential` says how.
 
-The reference is the lower confidence limit of the champion's first outcomes. Its error is paid for: half of alpha goes
-to that limit, half to the test. Outcomes that depend on each other (bursts, repeated subjects) void the bound; the
-remedy is a higher `confidence`.
+What is expected are the champion's own first outcomes. There are several references: a small one, so that the test can
+begin early, with a wide limit; larger ones that sharpen it; and none is ever replaced, so that a slow change that a
+later reference has swallowed still stands out against an earlier one. The champion's baseline is one more, at its
+lower limit. Each has its share of 1 - confidence, and within its share the error of the reference is paid for: the
+test must refute every mean that the reference may have had.
+
+The bound is exact for hits and misses. For losses the test is exact and the limits of the reference are asymptotic.
+Outcomes that depend on each other void it: so the variance of block means is measured all along, and the bets are
+tempered by its excess. What that cannot see still voids it: dependence over longer stretches than an eighth of the
+outcomes so far (a season, a slow cycle) looks like a change, and is one to this test. The remedies: a longer
+`reference` that spans the cycle, or a higher `confidence`.
+
+Labels of one class may come before those of another. Outcomes known soon after a promotion or a stall are then no fair
+sample: a fall must show within label classes too. One that the mix of classes explains alone is a warning. It fires
+once it has lasted for as many outcomes as the reference has; near the promotion the reference is learned anew instead.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import exp, log
+from math import exp, log, sqrt
 from typing import Any, ClassVar, Final
 
-from retrainer.domain.metrics import correct, size, wilson
+import numpy as np
+
+from retrainer.domain.classmix import ByClass, added, within
+from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, moments, size
+from retrainer.domain.sequential import (
+    EFFECTS,
+    Blocks,
+    Floats,
+    Reference,
+    Sums,
+    advanced,
+    begun,
+    log_bets,
+    log_evidence,
+    starting,
+)
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.values import iso, slot_start
+from retrainer.domain.values import Micros, Slot, iso, slot_start
 from retrainer.domain.windows import CountWindow, Window
 
-HORIZON: Final = 1_000_000
-"""Outcomes since the promotion over which the chance of a false alarm is spent."""
-
-_SUSPECTED: Final = (1.15, 1.3, 1.6, 2.0, 3.0)
-"""The suspected error rates, as multiples of the reference's."""
+REFERENCE: Final = 10_000
+_FIRST: Final = 500
+_MAIN_SHARE: Final = 0.8
+_BASELINE: Final = "baseline"
+_WITHIN: Final = 4.0
+"""Standard errors by which the misses must exceed what each label class had in the reference."""
+_RELEARNED_WITHIN: Final = 2
+"""In references: another mix of classes that began so soon means that the reference was no fair sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Fires when the accuracy of the champion has fallen below what its first outcomes promised.
+    """Fires when the outcomes of the champion have become worse than its first ones; and stays fired.
 
     Attributes:
+        metric: one that is a mean over outcomes.
         confidence: one minus the chance that it ever fires without a change, within the horizon.
-        reference: how many of the champion's first outcomes set what is expected.
+        reference: how many of the champion's first outcomes set what is expected in the end.
     """
 
     kind: ClassVar[str] = "change"
 
     metric: str = "accuracy"
     confidence: float = 0.95
-    reference: int = 1000
+    reference: int = REFERENCE
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Take the newest slot into the test; once it has fired it stays fired until the next champion."""
         slot, cells = scene.history.newest
-        hits, n = correct(cells), size(cells)
-        if "expected" not in state:
-            return self._learn(state, hits, n)
-        after = self._tested(state, slot, hits, n)
-        fired = state.get("fired", False) or _mixture(after["sums"]) >= 2 / self._alpha
-        evidence = self._evidence(after)
-        remembered = {**after, "fired": bool(fired)}
-        return remembered, Reading(level=Level.FIRED if fired else Level.QUIET, evidence=evidence)
+        seen = losses(self.metric, cells)
+        if state.get("fired") or seen is None:
+            return state, _kept(state)
+        known = state or self._beginning(scene.baseline)
+        inflation = self._inflation(known)
+        after = self._tested(known, slot, seen, cells, inflation)
+        after, reading = self._judged(after, inflation)
+        return (self._learned(after, seen, inflation) if after else self._beginning({})), reading
 
     @property
-    def _alpha(self) -> float:
-        return 1 - self.confidence
+    def _references(self) -> tuple[int, ...]:
+        """How many outcomes each reference has: the last is the one that is asked for."""
+        smaller = {max(_FIRST, self.reference // part) for part in (20, 5)}
+        return (*sorted(one for one in smaller if one < self.reference), self.reference)
 
-    def _reference(self, hits: int, n: int) -> float:
-        """The lower limit, one-sided at half of alpha. Corrections of earlier outcomes can lead beyond 0 and n."""
-        return wilson(min(max(hits, 0), n), n, confidence=1 - self._alpha)[0]
+    def _alpha(self, name: str) -> float:
+        main = str(self.reference)
+        others = len(self._references)  # the smaller ones, and the baseline
+        return (1 - self.confidence) * (_MAIN_SHARE if name == main else (1 - _MAIN_SHARE) / others)
 
-    def _learn(self, state: State, hits: int, n: int) -> tuple[State, Reading]:
-        """The reference: the lower limit (Wilson's, one-sided at half of alpha) of the first outcomes."""
-        hits, n = state.get("hits", 0) + hits, state.get("n", 0) + n
-        learned: dict[str, Any] = {"hits": hits, "n": n}
-        if n >= self.reference:
-            learned |= {
-                "expected": min(max(self._reference(hits, n), 0.01), 0.999),
-                "sums": [_LOG_ZERO] * len(_SUSPECTED),
-                "since": [None] * len(_SUSPECTED),
-                "rises": [0.0] * len(_SUSPECTED),
-                "tested": 0,
-            }
-        return learned, Reading(evidence={"reference": f"{n} of {self.reference} outcomes"})
+    @property
+    def _binary(self) -> bool:
+        return self.metric == "accuracy"
 
-    def _tested(self, state: State, slot: int, hits: int, n: int) -> dict[str, Any]:
-        expected = state["expected"]
-        weight = max(0, min(n, HORIZON - state["tested"])) / HORIZON
-        sums, since, rises = [], [], []
-        for k, factor in enumerate(_SUSPECTED):
-            ratio = _log_ratio(expected, min(0.99, (1 - expected) * factor), hits, n - hits)
-            sums.append(_log_add(state["sums"][k], log(weight) if weight else _LOG_ZERO) + ratio)
-            rise = state["rises"][k]
-            since.append(slot if rise <= 0 else state["since"][k])
-            rises.append(max(0.0, rise) + ratio)
-        return {**state, "sums": sums, "since": since, "rises": rises, "tested": state["tested"] + n}
-
-    def _evidence(self, state: State) -> dict[str, Any]:
-        strongest = max(range(len(_SUSPECTED)), key=lambda k: state["sums"][k])
-        since = state["since"][strongest]
+    def _beginning(self, baseline: Mapping[str, Estimate]) -> dict[str, Any]:
+        tests = {}
+        expected = _from_baseline(baseline.get(self.metric)) if self._binary else None
+        if expected is not None:
+            tests[_BASELINE] = _new_test(expected, 1.0, 0, {}, 0)
         return {
-            "metric": self.metric,
-            "expected": round(state["expected"], 4),
-            "reference_n": state["n"],
-            "tested": state["tested"],
-            "e_value": round(_mixture(state["sums"]), 4),
-            "needed": round(2 / self._alpha, 4),
-            "began": iso(slot_start(since)) if since is not None else None,
+            "sums": [0, 0.0, 0.0],
+            "tests": tests,
+            "classes": {},
+            "rises": [0.0] * len(EFFECTS),
+            "since": [None] * len(EFFECTS),
+            "blocks": Blocks().levels,
+            "mixed": None,
+            "slots": None,
         }
 
+    def _inflation(self, state: State) -> float:
+        return Blocks.of(state["blocks"]).inflation(_sums(state["sums"]).variance)
 
-_LOG_ZERO: Final = -1e9
+    def _tested(self, state: State, slot: Slot, seen: Sums, cells: Cells, inflation: float) -> dict[str, Any]:
+        """Every test after the slot, and where the fall would have begun."""
+        before = state["sums"][0]
+        tests = dict(state["tests"])
+        # No bets while nobody knows how much outcomes depend on each other.
+        for name, test in tests.items() if Blocks.of(state["blocks"]).known else ():
+            bets = log_bets(self._reference(test), seen) / max(inflation, test["inflation"])
+            weight = begun(before - test["from"], max(seen.n, 1))
+            stakes = advanced(_stakes(test), bets, weight)
+            tests[name] = {**test, "stakes": np.round(stakes, 5).ravel().tolist()}
+        slots = [state["slots"][0] if state["slots"] else slot, slot]
+        sums = _sums(state["sums"]) + seen
+        known = {"tests": tests, "slots": slots, "sums": [sums.n, sums.total, sums.squares]}
+        return {**state, **known, **self._risen(state, slot, seen, cells)}
+
+    def _risen(self, state: State, slot: Slot, seen: Sums, cells: Cells) -> dict[str, Any]:
+        """CUSUMs against the newest reference: the last slot before which nothing spoke for a fall, by effect."""
+        classes = added(state["classes"], cells) if self._binary else {}
+        if not state["tests"]:
+            return {"classes": classes}
+        newest = max(state["tests"].values(), key=lambda test: test["from"])
+        bets = log_bets(self._reference(newest), seen)[-1]
+        rises, since = [], []
+        sums = state["sums"]
+        for rise, start, bet in zip(state["rises"], state["since"], bets.tolist(), strict=True):
+            since.append([slot, sums[0], sums[1], state["classes"]] if rise <= 0 or start is None else start)
+            rises.append(round(max(0.0, rise) + bet, 5))
+        return {"classes": classes, "rises": rises, "since": since}
+
+    def _reference(self, test: Mapping[str, Any]) -> Reference:
+        return Reference(sums=_sums(test["sums"]), binary=self._binary, inflation=test["inflation"])
+
+    def _judged(self, state: dict[str, Any], inflation: float) -> tuple[dict[str, Any], Reading]:
+        """Whether a test is through and the fall is no mere mix of classes. An empty state means: learn anew."""
+        if not state["tests"]:
+            return state, Reading(evidence={"reference": f"{state['sums'][0]} of {self._references[0]} outcomes"})
+        found = {name: self._passed(name, test, inflation) for name, test in state["tests"].items()}
+        name = max(found, key=lambda one: (found[one], one))
+        evidence, began = self._evidence(state, name, found[name], inflation)
+        if found[name] < 0:
+            # Evidence that hovers about the line does not set the clock of a mix of classes back.
+            again = found[name] < log(1 - self.confidence)
+            return {**state, "mixed": None if again else state["mixed"]}, Reading(evidence=evidence, began=began)
+        excess = self._within(state, name, inflation)
+        if excess is not None and excess < _WITHIN:
+            return self._mixed(state, name, evidence, began, excess)
+        return _fired(state, evidence, began)
+
+    def _passed(self, name: str, test: Mapping[str, Any], inflation: float) -> float:
+        """The logarithm of the evidence over what is needed; not below zero when the test is through."""
+        alpha = self._alpha(name)
+        found = log_evidence(_stakes(test), self._reference(test), inflation, alpha)
+        return found - log(1 / alpha)
+
+    def _within(self, state: State, name: str, inflation: float) -> float | None:
+        """The clearest excess since any of the beginnings that the suspected effects suggest."""
+        classes: ByClass = state["tests"][name]["classes"]
+        starts = [start[3] for start in state["since"] if start]
+        found = [within(classes, start, state["classes"], inflation) for start in starts]
+        return max((excess for excess in found if excess is not None), default=None) if classes else None
+
+    def _mixed(
+        self, state: dict[str, Any], name: str, evidence: dict[str, Any], began: Micros | None, excess: float
+    ) -> tuple[dict[str, Any], Reading]:
+        """A fall that the mix of label classes explains: a warning at first."""
+        n = state["sums"][0]
+        since, slot = state["mixed"] or (n, state["slots"][1])
+        evidence |= {"within_classes": round(excess, 2), "mixed_for": n - since}
+        # A backlog brings as many outcomes as the reference has in far less time.
+        took = state["tests"][name]["slots"]
+        if n - since < self.reference or state["slots"][1] - slot < took:
+            return {**state, "mixed": [since, slot]}, Reading(level=Level.WARNED, evidence=evidence, began=began)
+        if state["since"][_strongest(state)][1] <= _RELEARNED_WITHIN * self.reference:
+            return {}, Reading(level=Level.WARNED, evidence={**evidence, "learned_anew": True})
+        return _fired(state, evidence, began)
+
+    def _learned(self, state: dict[str, Any], seen: Sums, inflation: float) -> dict[str, Any]:
+        """The sums with the slot's; a new test where they have reached a reference's size."""
+        sums = _sums(state["sums"])
+        blocks = Blocks.of(state["blocks"]).add(seen)
+        after = {**state, "blocks": blocks.levels}
+        newest = max((test["from"] for test in state["tests"].values()), default=0)
+        reached = [one for one in self._references if newest < one <= sums.n]
+        if not reached or not blocks.known:
+            return after
+        inflation = max(inflation, blocks.inflation(sums.variance))
+        known = _possible(sums) if self._binary else sums
+        test = _new_test(known, inflation, sums.n, state["classes"], state["slots"][1] - state["slots"][0])
+        return {**after, "tests": {**state["tests"], str(reached[-1]): test}}
+
+    def _evidence(
+        self, state: State, name: str, passed: float, inflation: float
+    ) -> tuple[dict[str, Any], Micros | None]:
+        test, start = state["tests"][name], state["since"][_strongest(state)]
+        expected = _sums(test["sums"])
+        found: dict[str, Any] = {
+            "metric": self.metric,
+            "expected": self._value(expected.mean),
+            "reference": name if name == _BASELINE else f"{round(expected.n)} first outcomes",
+            "e_value": float(f"{exp(min(passed, 600.0)) / (1 - self.confidence):.4g}"),
+            "needed": round(1 / (1 - self.confidence), 4),
+            "inflation": round(inflation, 3),
+        }
+        if start is None or state["rises"][_strongest(state)] <= 0:
+            return found, None
+        sums, began = _sums(state["sums"]), slot_start(start[0])
+        n = sums.n - start[1]
+        if n > 0:
+            found |= {"found": self._value((sums.total - start[2]) / n), "found_n": n}
+        return {**found, "began": iso(began)}, began
+
+    def _value(self, loss: float) -> float:
+        if self.metric == "rmse":
+            return round(sqrt(max(loss, 0.0)), 6)
+        return round(1 - loss if METRICS[self.metric].higher_is_better else loss, 6)
 
 
-def _log_ratio(expected: float, suspected_error: float, hits: int, misses: int) -> float:
-    return hits * log((1 - suspected_error) / expected) + misses * log(suspected_error / (1 - expected))
+def words(evidence: Mapping[str, Any]) -> str:
+    """What it saw, as one sentence."""
+    if "expected" not in evidence:
+        return f"it is still learning what to expect ({evidence.get('reference', 'no outcomes yet')})"
+    metric, expected = evidence["metric"], evidence["expected"]
+    source = "its baseline" if evidence["reference"] == _BASELINE else f"its {evidence['reference']}"
+    strength = f"evidence {evidence['e_value']:g}, {evidence['needed']:g} needed"
+    if "found" not in evidence:
+        return f"{metric} is no worse than the {expected:.4g} of {source} ({strength})"
+    seen = f"{metric} has been {evidence['found']:.4g} over {evidence['found_n']} outcomes since {evidence['began']}"
+    mixed = "; the mix of label classes explains it" if "within_classes" in evidence else ""
+    return f"{seen}, where {source} had {expected:.4g} ({strength}){mixed}"
 
 
-def _mixture(sums: list[float]) -> float:
-    """The mean of the products over the suspected rates, kept finite."""
-    return sum(exp(min(one, 600.0)) for one in sums) / len(sums)
+def losses(metric: str, cells: Cells) -> Sums | None:
+    """The slot's losses; of accuracy the misses, corrections of earlier outcomes taken back. None of no outcomes."""
+    if metric == "accuracy":
+        n, misses = size(cells), size(cells) - correct(cells)
+        return Sums(n=n, total=misses, squares=misses) if n > 0 or misses else None
+    found = moments(metric, cells)
+    return Sums(n=found.n, total=found.total, squares=found.squares) if found else None
 
 
-def _log_add(a: float, b: float) -> float:
-    high, low = max(a, b), min(a, b)
-    return high + log(1 + exp(low - high)) if low > _LOG_ZERO / 2 else high
+def _kept(state: State) -> Reading:
+    reading = state.get("reading")
+    if not reading:
+        return Reading()
+    return Reading(level=Level.FIRED, evidence=reading["evidence"], began=reading["began"])
+
+
+def _fired(state: dict[str, Any], evidence: dict[str, Any], began: Micros | None) -> tuple[dict[str, Any], Reading]:
+    reading = Reading(level=Level.FIRED, evidence=evidence, began=began)
+    return {**state, "fired": True, "reading": {"evidence": evidence, "began": began}}, reading
+
+
+def _strongest(state: State) -> int:
+    """The effect that explains the newest outcomes best."""
+    rises: list[float] = state["rises"]
+    return max(range(len(rises)), key=lambda effect: rises[effect])
+
+
+def _stakes(test: Mapping[str, Any]) -> Floats:
+    return np.array(test["stakes"]).reshape(-1, len(EFFECTS))
+
+
+def _sums(values: Any) -> Sums:
+    n, total, squares = values
+    return Sums(n=n, total=total, squares=squares)
+
+
+def _possible(sums: Sums) -> Sums:
+    """Corrections of what came before the promotion can lead to fewer misses than none, or to more than all."""
+    misses = min(max(sums.total, 0), sums.n)
+    return Sums(n=sums.n, total=misses, squares=misses)
+
+
+def _new_test(sums: Sums, inflation: float, start: float, classes: ByClass, slots: int) -> dict[str, Any]:
+    return {
+        "sums": [sums.n, sums.total, sums.squares],
+        "inflation": inflation,
+        "from": start,
+        "classes": classes,
+        "slots": slots,
+        "stakes": starting().ravel().tolist(),
+    }
+
+
+_TRUST: Final = 0.25
+"""What an outcome of the baseline counts beside a live one: the candidate that wins is often a lucky one."""
+
+
+def _from_baseline(found: Estimate | None) -> Sums | None:
+    """The baseline of accuracy as hits and misses."""
+    if found is None or found.n * _TRUST < 1:
+        return None
+    n = found.n * _TRUST
+    misses = (1 - found.value) * n
+    return Sums(n=n, total=misses, squares=misses)

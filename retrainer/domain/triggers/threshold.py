@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -71,6 +72,19 @@ class Threshold:
             "needed": "{} of {}".format(*self.breaches),
             **{name: limit for name, limit in line.items() if limit is not None},
         }
+
+
+def words(evidence: Mapping[str, Any]) -> str:
+    """What it saw, as one sentence."""
+    if "value" not in evidence:
+        return "there is nothing to measure yet"
+    seen = "{metric} is {value:.4g} over {n} outcomes".format(**evidence)
+    between = "" if evidence["low"] is None else " ({low:.4g} to {high:.4g})".format(**evidence)
+    side = "below" if "below" in evidence else "above"
+    needed = "{breaches} evaluations {side} {line:g}, {needed} needed".format(
+        **{**evidence, "side": side, "line": evidence[side]}
+    )
+    return f"{seen}{between}: {needed} (from {evidence['from'][:16]} to {evidence['to'][:16]})"
 
 
 def _kept(state: State) -> Reading:

@@ -1,0 +1,64 @@
+"""What a training process is told: one order from a job and its model's policies. Live jobs and replays share it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from retrainer.domain.challenge import RowLoss
+from retrainer.domain.jobs import Job
+from retrainer.domain.training import TrainingResult, TrainingSpec
+from retrainer.domain.values import Micros
+from retrainer.service.policy import ModelPolicy
+
+
+def order_to_train(job: Job, policy: ModelPolicy, dataset: str, champion: TrainingResult | None) -> TrainingSpec:
+    """The order to make a candidate and to judge it.
+
+    Args:
+        dataset: the digest of its rows.
+        champion: what the champion's own job found; None of one that came from elsewhere, or where there is none.
+    """
+    return TrainingSpec(
+        job_id=job.job_id,
+        model=job.model,
+        task=policy.task,
+        metrics=policy.watch.metrics,
+        positive=policy.watch.positive,
+        recipe=policy.recipe,
+        judge=policy.judge,
+        judgement=job.judgement,
+        champion_version=job.champion,
+        dataset_digest=dataset,
+        cpus=policy.limits.cpus,
+        began=job.began,
+        slices={found.name: found.when for found in policy.ingest.predictions.slices},
+        champion_trained_to=_newest_row(champion),
+        reference=champion.profile if champion else None,
+        checks_on=policy.checks_on,
+    )
+
+
+def order_to_judge(job: Job, policy: ModelPolicy, dataset: str, loss: RowLoss | None) -> TrainingSpec:
+    """The order to compare a challenger with the champion on new rows, by what its first judgement has settled."""
+    purpose: Literal["judge"] = "judge"
+    return TrainingSpec(
+        job_id=job.job_id,
+        model=job.model,
+        task=policy.task,
+        metrics=policy.watch.metrics,
+        positive=policy.watch.positive,
+        recipe=policy.recipe,
+        judge=policy.judge,
+        judgement=job.judgement,
+        champion_version=job.champion,
+        dataset_digest=dataset,
+        cpus=policy.limits.cpus,
+        purpose=purpose,
+        row_loss=loss,
+    )
+
+
+def _newest_row(result: TrainingResult | None) -> Micros | None:
+    """The newest row that a model was fitted on."""
+    rows = (result.refitted_on or result.trained_on) if result else None
+    return rows.last if rows else None
