@@ -21,8 +21,8 @@ from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.process import collect_garbage_rarely
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.columns import hashed
+from retrainer.domain.event_columns import Events
 from retrainer.domain.events import Partition
-from retrainer.domain.index import Events
 from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress
 from retrainer.domain.join import JoinPolicy
 from retrainer.domain.mapping import EventMapping, Field

@@ -27,13 +27,17 @@ from retrainer.adapters.processes import ChildTrainers
 from retrainer.adapters.segments import LocalSegments
 from retrainer.adapters.snapshots import LocalSnapshots
 from retrainer.config.load import Loaded
+from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
 from retrainer.domain.values import duration
+from retrainer.errors import ConfigError
 from retrainer.logs import Logger, is_configured, logger
-from retrainer.policies import model_policy
+from retrainer.policies import UnusableTrigger, model_policy, silence_policy
 from retrainer.service.check import Findings, Outside, connect
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.service.dataset import DatasetBuilder
+from retrainer.service.drift_watch import DriftWatch
+from retrainer.service.drifting import DriftParts
 from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.job_parts import JobParts
@@ -71,7 +75,19 @@ class Wiring:
 
     @cached_property
     def models(self) -> tuple[ModelPolicy, ...]:
-        return tuple(model_policy(model) for model in self.settings.models.values())
+        """The policies of every model.
+
+        Raises:
+            ConfigError: a trigger of the user's own cannot be used.
+        """
+        return tuple(self._policy(model) for model in self.settings.models.values())
+
+    def _policy(self, model: ModelSettings) -> ModelPolicy:
+        try:
+            return model_policy(model)
+        except UnusableTrigger as unusable:
+            key = ("models", model.name, "triggers", unusable.name, unusable.entry)
+            raise ConfigError(self.loaded.problem(key, str(unusable))) from None
 
     def close(self) -> None:
         """Give back what was opened."""
@@ -143,8 +159,17 @@ class Wiring:
             clock=self.clock,
             logger=log,
             housekeeping=self.housekeeping(log),
+            drift=self.drift_watch(log),
+            silence=[silence_policy(model) for model in self.settings.models.values()],
         )
         return Controller(self.models, parts, _owner(), self.settings.service.jobs)
+
+    def drift_watch(self, log: Logger) -> DriftWatch:
+        """What follows the features of models with a `drift` trigger."""
+        parts = DriftParts(
+            state=self.decisions, segments=self.segments(), decoder=JsonDecoder(), clock=self.clock, logger=log
+        )
+        return DriftWatch(self.models, parts)
 
     def housekeeping(self, log: Logger) -> Housekeeping:
         """What keeps the segments of this configuration few and no older than they are needed."""

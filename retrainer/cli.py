@@ -25,6 +25,16 @@ DONE, FAILED, WRONG, OUTSIDE, NO = 0, 1, 2, 3, 4
 _LEAVE_WITHIN = 8.0
 """Seconds from a stop to the end of a role, whatever hangs."""
 
+_OF_TABLES = (
+    ("--label", "COLUMN", "the column to be predicted"),
+    ("--drop", "A,B", "columns that are no features"),
+    ("--time", "COLUMN", "when each row was predicted; it is no feature then"),
+    ("--every", "DURATION", "between rows without a time (1s)"),
+    ("--label-delay", "DURATION|COLUMN", "until a label comes, or the column with the seconds of that (0s)"),
+    ("--warm", "N", "share or number of rows that version 1 is trained on (0.1)"),
+)
+"""Options of a replay over a table: name, value, meaning."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
@@ -82,11 +92,27 @@ def _parser() -> argparse.ArgumentParser:
         asking.add_argument("model", metavar="MODEL")
         asking.add_argument("--reason", default="", metavar="TEXT")
         asking.set_defaults(kind=name)
+    _replay_options(command("replay", _replay, "run a policy over history, and report what would have come of it"))
     command("schema", _schema, "JSON Schema of the configuration", config=False)
     demo = command("demo", _demo, "the main job on embedded parts with real data", config=False)
     demo.add_argument("--keep", action="store_true", help="leave everything running at the end")
     demo.add_argument("--folder", type=Path, default=Path("retrainer-demo"), help="where it leaves what it made")
     return parser
+
+
+def _replay_options(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("model", nargs="?", metavar="MODEL")
+    source = replay.add_mutually_exclusive_group(required=True)
+    source.add_argument("--table", type=Path, metavar="FILE", help="CSV or Parquet, one row an example, in time order")
+    source.add_argument("--events", nargs=2, type=Path, metavar=("PREDICTIONS", "LABELS"), help="files of records")
+    source.add_argument("--topics", action="store_true", help="the model's topics from the beginning")
+    source.add_argument("--recorded", action="store_true", help="what the service has stored")
+    for name, value, text in _OF_TABLES:
+        replay.add_argument(name, metavar=value, help=f"with --table: {text}")
+    replay.add_argument("--training-takes", default="0s", metavar="DURATION", help="how long a job lasts (0s)")
+    replay.add_argument("--policy", action="append", default=[], metavar="NAME=FILE", help="another one, to compare")
+    replay.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the report goes")
+    replay.add_argument("--json", action="store_true", help="print report.json")
 
 
 def _wiring(options: argparse.Namespace, *, running: bool = False) -> Wiring:
@@ -215,7 +241,7 @@ def _check_estimators(wiring: Wiring) -> None:
     for model in wiring.models:
         try:
             if model.recipe.estimator:
-                estimator_of(model.recipe)
+                estimator_of(model.recipe, model.task)
         except CannotTrain as error:
             problems.append(wiring.loaded.problem(("models", model.name, "training", "estimator"), str(error)))
     if problems:
@@ -287,6 +313,25 @@ def _pause_or_resume(options: argparse.Namespace) -> int:
     wiring = _wiring(options)
     ask(wiring.decisions, _model(wiring, options.model).name, options.kind, options.reason, wiring.clock)
     print(f"asked for: {options.kind} {options.model}")
+    return DONE
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from retrainer.replay.command import policies, table_options
+    from retrainer.replay.progress import Progress
+    from retrainer.replay.report import encoded
+    from retrainer.replay.run import replay_table, words
+
+    def policy_of(config: Path, model: str | None) -> ModelPolicy:
+        wiring = _wiring(argparse.Namespace(config=config, closing=options.closing), running=True)
+        if model is None and len(wiring.models) > 1:
+            named = ", ".join(one.name for one in wiring.models)
+            raise ConfigError(wiring.loaded.problem(("models",), f"say which model: {named}"))
+        return wiring.models[0] if model is None else _model(wiring, model)
+
+    asked = table_options(options)
+    replays = replay_table(policies(options, policy_of), asked, options.out, Progress())
+    print(encoded(replays.report).decode(), end="") if options.json else print(words(replays))
     return DONE
 
 

@@ -22,13 +22,14 @@ from retrainer.config.triggers import (
 )
 from retrainer.domain.arrivals import width_of
 from retrainer.domain.coverage import CoveragePolicy
-from retrainer.domain.decisions import DecisionPolicy, Guards
 from retrainer.domain.deliberation import Timetable
 from retrainer.domain.evaluation import WatchPolicy
+from retrainer.domain.events import Side
 from retrainer.domain.ingest import IngestPolicy
 from retrainer.domain.join import Absent, JoinPolicy
 from retrainer.domain.mapping import EventMapping
 from retrainer.domain.measures import Scores
+from retrainer.domain.situation import DecisionPolicy, Guards
 from retrainer.domain.training import Recipe
 from retrainer.domain.triggers.base import Trigger
 from retrainer.domain.triggers.change import Change
@@ -42,6 +43,17 @@ from retrainer.domain.verdicts import JudgePolicy
 from retrainer.domain.windows import CountWindow, TimeWindow, Window
 from retrainer.ports import Limits
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.service.silence import SilencePolicy
+
+
+class UnusableTrigger(ValueError):
+    """A trigger of the user's own cannot be used: its name, its class, and why."""
+
+    def __init__(self, name: str, entry: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
+        self.entry = entry
+
 
 DEFAULT_TRIGGER: Final = "shift"
 """The name of the trigger that a model without any gets."""
@@ -82,6 +94,7 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
             improvement=model.judge.improvement,
             confidence=model.judge.confidence,
             floors=model.judge.floors,
+            max_slice_loss=None if model.judge.slices is None else model.judge.slices.max_loss,
         ),
         promotion=PromotionPolicy(
             registered_model=model.registered_model,
@@ -96,6 +109,15 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
         checks_on=training.checks.on,
         mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
         coverage=_coverage(model),
+    )
+
+
+def silence_policy(model: ModelSettings) -> SilencePolicy:
+    """How long the model's events may stay away."""
+    expected = {Side.PREDICTIONS: model.predictions.expect_every, Side.LABELS: model.labels.expect_every}
+    return SilencePolicy(
+        model=model.name,
+        expect_every={side: duration(every) for side, every in expected.items() if every is not None},
     )
 
 
@@ -160,7 +182,7 @@ def _triggers(model: ModelSettings) -> dict[str, Trigger]:
     users."""
     if not model.triggers:
         return {DEFAULT_TRIGGER: Change(metric=_outcome_metric(model))}
-    made = {name: _trigger(trigger, model) for name, trigger in model.triggers.items()}
+    made = {name: _trigger(name, trigger, model) for name, trigger in model.triggers.items()}
     return {name: trigger for name, trigger in made.items() if trigger is not None}
 
 
@@ -170,7 +192,7 @@ def _outcome_metric(model: ModelSettings) -> str:
     return first if METRICS[first].moments is not None else DEFAULT_METRIC[model.task]
 
 
-def _trigger(trigger: TriggerSettings, model: ModelSettings) -> Trigger | None:
+def _trigger(name: str, trigger: TriggerSettings, model: ModelSettings) -> Trigger | None:
     match trigger.settings:
         case ThresholdSettings() as settings:
             return _threshold(settings, model.positive)
@@ -198,7 +220,10 @@ def _trigger(trigger: TriggerSettings, model: ModelSettings) -> Trigger | None:
         case VolumeSettings() as settings:
             return Volume(labels=settings.labels)
         case OwnTrigger() as own:
-            return load_trigger(own.entry, own.settings)
+            try:
+                return load_trigger(own.entry, own.settings)
+            except ValueError as error:
+                raise UnusableTrigger(name, own.entry, str(error)) from None
         case ScheduleSettings():
             return None
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
+from retrainer.domain.answers import Score
 from retrainer.domain.batches import Columns, RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.domain.ingest import Remembered
@@ -168,7 +169,7 @@ class Snapshots(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetRow:
-    """One outcome with the features that its prediction was made from."""
+    """One outcome with the features that its prediction was made from, and the score that came with it."""
 
     id: str
     predicted_at: Micros
@@ -177,6 +178,7 @@ class DatasetRow:
     prediction: str
     version: str
     features: Mapping[str, object]
+    score: Score | None = None
 
 
 class Datasets(Protocol):

@@ -20,9 +20,6 @@ from retrainer.domain.ledger import LedgerRow
 from retrainer.domain.tallies import TallyKey
 from retrainer.domain.values import Micros, Slot
 
-USABLE: Final = ("consumed", "filtered", "quarantined")
-"""The counts whose difference are a model's usable events: the first less the others."""
-
 SNAPSHOTS_KEPT: Final = 2
 """Of a shard: the newest, and the one before it in case that the newest cannot be read."""
 
@@ -49,16 +46,19 @@ class StoredPosition:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredProgress:
-    """A model's progress, and the fingerprint of the mapping that it was computed with."""
+    """A model's progress, and the fingerprint of the mapping that it was computed with.
+
+    Attributes:
+        catching_up: the worker was far behind the end of the topics when it stored this.
+        rebuilt_to: the number of the last part from which the model was computed anew, when its mapping changed.
+        moved: outcomes that came for a closed slot and were counted in a later one.
+    """
 
     progress: Progress
     fingerprint: str
     catching_up: bool = False
-    """The worker was far behind the end of the topics when it stored this."""
     rebuilt_to: int = 0
-    """The number of the last part from which the model was computed anew, all at once, when its mapping changed."""
     moved: int = 0
-    """Outcomes that came for a closed slot and were counted in a later one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,14 +80,15 @@ class NewSegment:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredPart:
-    """What one commit put into a segment. Numbers follow the order of the commits and are never given again."""
+    """What one commit put into a segment. Numbers follow the order of the commits and are never given again.
+
+    `newest` is the newest time of an event in it, `watermarks` each model's while it was read.
+    """
 
     number: int
     records: int
     newest: Micros | None
-    """The newest time of an event in it."""
     watermarks: Mapping[str, Micros]
-    """Each model's watermark while it was read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,9 +251,7 @@ class DecisionState(Protocol):
     """What the controller keeps: decisions, jobs, the promotion ledger. Any call may raise `Unreachable`."""
 
     def claim(self, name: str, owner: str, now: Micros) -> Lease: ...
-
     def model_progress(self) -> Mapping[str, StoredProgress]: ...
-
     def tallies(
         self, model: str, first: Slot | None, before: Slot, *, whole: bool = False
     ) -> Sequence[tuple[TallyKey, int]]:
@@ -263,17 +262,14 @@ class DecisionState(Protocol):
         """What the last step of the model left."""
         ...
 
-    def arrivals(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[ArrivalKey, int]]:
-        """When predictions came and outcomes became known, in the order of these slots."""
-        ...
+    def arrivals(self, model: str, first: Slot | None, before: Slot) -> Sequence[tuple[ArrivalKey, int]]: ...
 
     def news(self, wanted: Mapping[str, SlotRange]) -> Mapping[str, Sequence[tuple[TallyKey, int]]]:
-        """Outcomes and arrivals of several models, without slices, in the order of their slots; a model that has none
-        is left out."""
+        """Outcomes and arrivals of several models, without slices, by slot; a model that has none is left out."""
         ...
 
     def side_counts(self) -> Mapping[str, Mapping[Side, int]]:
-        """Each model's usable events, by side: those that belong to it and are not in quarantine."""
+        """Each model's usable events: those that belong to it and are not in quarantine."""
         ...
 
     def take(self, steps: Sequence[Step]) -> None:
@@ -337,13 +333,11 @@ class SegmentOutline:
 
 @dataclass(frozen=True, kw_only=True)
 class MergedSegment:
-    """One file that takes the place of consecutive segments, with all their parts."""
+    """One file, of `size` bytes, in the place of consecutive segments, whose numbers are `replaces`, with all parts."""
 
     name: str
     size: int
-    """In bytes."""
     replaces: Sequence[int]
-    """The numbers of the segments, in order."""
 
 
 class HousekeepingState(Protocol):
@@ -391,14 +385,13 @@ class HousekeepingState(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class IngestView:
-    """What has been consumed, for people."""
+    """What has been consumed, for people; `moved` are each model's outcomes that came for a closed slot."""
 
     counts: Mapping[str, Mapping[Status, int]]
     positions: Mapping[Partition, StoredPosition]
     ends: Mapping[Partition, int]
     quarantined: int
     moved: Mapping[str, int] = field(default_factory=dict)
-    """Each model's outcomes that came for a closed slot."""
 
 
 class StatusState(Protocol):

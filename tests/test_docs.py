@@ -90,7 +90,7 @@ def test_every_command_in_an_example_exists(text: str) -> None:
     for line in text.replace("\\\n", " ").splitlines():
         program, *arguments = shlex.split(line, comments=True) or [""]
         if program == "make":
-            assert set(arguments) <= TARGETS, line
+            assert {one for one in arguments if "=" not in one} <= TARGETS, line
         elif Path(program).name == "retrainer":
             _parser().parse_args(arguments)
 
@@ -146,7 +146,7 @@ def test_every_log_event_that_a_page_names_exists(page: Path) -> None:
     keys = set(paths_of(yaml.safe_load((ROOT / "configs" / "full.yaml").read_text())))
     for text in re.findall(r"`([a-z]+\.[a-z_]+)`", page.read_text()):
         if text.partition(".")[0] in kinds and not text.endswith((".py", ".log")):
-            assert text in EVENTS or text in keys, text
+            assert text in EVENTS or text in keys or any(key.endswith(f".{text}") for key in keys), text
 
 
 def test_generated_pages_are_up_to_date() -> None:
@@ -169,8 +169,8 @@ def test_operations_knows_every_event_that_is_an_error() -> None:
 
 def test_operations_knows_every_guard() -> None:
     page = (ROOT / "docs" / "operations.md").read_text()
-    reasons = set(re.findall(r'Hold\(\s*reason="(\w+)"', (ROOT / "retrainer" / "domain" / "decisions.py").read_text()))
-    assert len(reasons) > 5
+    reasons = set(re.findall(r'Hold\(\s*reason="(\w+)"', (ROOT / "retrainer" / "domain" / "guards.py").read_text()))
+    assert len(reasons) > 8
     assert {reason for reason in reasons if f"| `{reason}` |" not in page} == set()
 
 

@@ -15,12 +15,12 @@ from retrainer.domain.events import Partition, Side
 from retrainer.domain.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.jobs import Job
 from retrainer.domain.ledger import LedgerRow
+from retrainer.domain.silence import USABLE
 from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
 from retrainer.errors import Fenced, Refused
 from retrainer.stores import (
     SNAPSHOTS_KEPT,
-    USABLE,
     Flush,
     IngestView,
     Lease,

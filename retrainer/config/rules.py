@@ -24,6 +24,7 @@ from retrainer.config.quantities import format_duration
 from retrainer.config.suggest import did_you_mean
 from retrainer.config.training import JudgeSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
+from retrainer.domain.answers import class_text
 from retrainer.domain.conditions import Condition
 from retrainer.domain.slices import SlicePolicy
 
@@ -75,6 +76,15 @@ def _classes_hold_absent(classes: tuple[str, ...] | None, labels: LabelSettings)
     if classes and labels.absent and labels.absent.value not in classes:
         message = f'expected one of the classes {_listed(classes)}, got "{labels.absent.value}"'
         yield Clash(("labels", "absent", "value"), message)
+
+
+def _absent_is_a_number(task: Task, labels: LabelSettings) -> Iterator[Clash]:
+    if task == "regression" and labels.absent:
+        try:
+            class_text(labels.absent.value, task, None)
+        except ValueError:
+            message = f'expected a number for a regression, got "{labels.absent.value}"'
+            yield Clash(("labels", "absent", "value"), message)
 
 
 def _sides_differ(predictions: PredictionSettings, labels: LabelSettings) -> Iterator[Clash]:
@@ -228,6 +238,7 @@ MODEL_RULES: Final[tuple[Rule, ...]] = (
     _somehow_trained,
     _classes_hold_positive,
     _classes_hold_absent,
+    _absent_is_a_number,
     _sides_differ,
     _delays_fit,
     _metrics_known,

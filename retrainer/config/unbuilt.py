@@ -71,7 +71,6 @@ _GAPS: Final = (
     _Gap("models.*.training.entrypoint", "only an estimator can be trained"),
     _Gap("models.*.training.command", "only an estimator can be trained"),
     _Gap("models.*.training.search", "parameters are not searched"),
-    _Gap("models.*.judge.slices", "candidates are not judged by slice"),
     _Gap("models.*.promotion.mode", "only automatic and register are supported", _is("approval", "shadow")),
     _Gap("models.*.promotion.probation", "a new champion is not watched"),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from retrainer.demo.story import METRIC, metric_of, number_of, time_of
+from retrainer.demo.story import METRIC, metric_of, number_of, suspicions_of, time_of
 
 Entry = Mapping[str, Any]
 
@@ -113,6 +113,10 @@ def _failed(entry: Entry) -> list[Sentence]:
     return [Sentence("job", f"{_job(entry)} failed: {entry.get('error', 'no reason given')}", "red")]
 
 
+def _suspicious(entry: Entry) -> list[Sentence]:
+    return [Sentence("rows", words, "yellow") for words in suspicions_of(entry)]
+
+
 def _judged(entry: Entry) -> list[Sentence]:
     accepted = bool(entry.get("accepted"))
     candidate, champion = number(metric_of(entry.get("candidate"))), number(metric_of(entry.get("champion")))
@@ -177,6 +181,7 @@ _TELLERS: Final[Mapping[str, Callable[[Entry], list[Sentence]]]] = {
     "retrain.held": _held,
     "job.started": _training,
     "job.failed": _failed,
+    "rows.suspicious": _suspicious,
     "candidate.judged": _judged,
     "candidate.registered": _registered,
     "model.promoted": _promoted,

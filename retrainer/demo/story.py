@@ -56,6 +56,8 @@ class Story:
     warned: datetime | None = None
     jobs: dict[str, JobStory] = field(default_factory=dict)
     promotions: list[Promotion] = field(default_factory=list)
+    suspicions: list[str] = field(default_factory=list)
+    """What looked broken about training rows, each once, in the service's words."""
     now: datetime | None = None
     """The newest event time that anybody spoke of."""
     sent: dict[str, int] = field(default_factory=dict)
@@ -114,6 +116,10 @@ def _on_started(story: Story, entry: Mapping[str, Any]) -> None:
     story.put_job(entry, rows=entry.get("rows"), decided=known.decided if known and known.decided else story.now)
 
 
+def _on_suspicious(story: Story, entry: Mapping[str, Any]) -> None:
+    story.suspicions += [words for words in suspicions_of(entry) if words not in story.suspicions]
+
+
 def _on_judged(story: Story, entry: Mapping[str, Any]) -> None:
     story.put_job(
         entry,
@@ -155,6 +161,7 @@ _OBSERVERS: Final[Mapping[str, Callable[[Story, Mapping[str, Any]], None]]] = {
     "retrain.decided": _on_decided,
     "job.started": _on_started,
     "job.failed": _on_failed,
+    "rows.suspicious": _on_suspicious,
     "candidate.judged": _on_judged,
     "candidate.registered": _on_registered,
     "model.promoted": _on_promoted,
@@ -193,6 +200,13 @@ def time_of(entry: Mapping[str, Any], *names: str) -> datetime | None:
 def metric_of(metrics: object) -> float | None:
     """The demo's metric among a candidate's or a champion's."""
     return number_of(metrics.get(METRIC)) if isinstance(metrics, Mapping) else None
+
+
+def suspicions_of(entry: Mapping[str, Any]) -> list[str]:
+    """What a line says of training rows that look broken."""
+    features = entry.get("features")
+    named = [one for one in features if isinstance(one, Mapping)] if isinstance(features, list) else []
+    return [str(one["words"]) for one in named if one.get("words")]
 
 
 def number_of(value: object) -> float | None:

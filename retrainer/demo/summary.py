@@ -23,6 +23,7 @@ def summary(story: Story, change: datetime, seconds: float) -> dict[str, str]:
     return {
         "accuracy before": _evaluation(story.before(change)),
         "at the breach": _evaluation(story.breach),
+        **({"training rows": "; ".join(story.suspicions)} if story.suspicions else {}),
         "after": _evaluation(story.after()),
         "jobs": "; ".join(map(_job, story.jobs.values())) or "none",
         "promoted": ", ".join(f"version {one.version}" for one in story.promotions) or "nothing",

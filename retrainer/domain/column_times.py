@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrainer.domain.batches import Column, is_text, kinds_in
-from retrainer.domain.index import Mask, Times
+from retrainer.domain.event_columns import Mask, Times
 from retrainer.domain.values import TimeUnit
 
 _LATEST_EXACT: Final = 2**32 * 1_000_000

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from xxhash import xxh3_128_digest
 
+from retrainer.domain.answers import LONGEST_CLASS, class_text
 from retrainer.domain.batches import Column, Columns, RecordBatch, is_text, kinds_in
 from retrainer.domain.cells import Group
 from retrainer.domain.codes import Codes
 from retrainer.domain.column_times import read_times
 from retrainer.domain.entries import RETRACTION, packed
+from retrainer.domain.event_columns import Events, Mask, Numbers
 from retrainer.domain.events import Label, Prediction, Side
-from retrainer.domain.index import Events, Mask, Numbers
 from retrainer.domain.mapping import (
-    LONGEST_CLASS,
     MAX_FUTURE,
     EventMapping,
     Field,
@@ -32,7 +32,9 @@ from retrainer.domain.mapping import (
     key_text,
     names_taken,
     reads_rows,
+    reads_scores,
 )
+from retrainer.domain.scores import scored_column
 from retrainer.domain.slices import SliceValues, features_needed, slices_of
 from retrainer.domain.values import canonical
 
@@ -69,6 +71,9 @@ class ColumnMapping:
         self._has_groups = side is Side.PREDICTIONS
         self._features = _feature_paths(mapping) if self._has_groups else {}
         self._value_codes = _Known(self._value_of)
+        self._reads_scores = self._has_groups and reads_scores(mapping)
+        self._answers = _Known(self._answer_of)
+        self._generation = values.generation
         self._group_codes = _Known(self._group_of)
         self._deletes = _DELETES if reads_rows(mapping) else ()
         self.is_supported = self._features is not None and "$headers" not in self._used()
@@ -113,7 +118,9 @@ class ColumnMapping:
         """Every path that the mapping looks at, as it was written."""
         mapping = self._mapping
         version = [mapping.version] if mapping.version and self._has_groups else []
-        used = [path for field in (*mapping.id, mapping.time, mapping.value, *version) for path in field.paths]
+        score = [mapping.score] if mapping.score and self._reads_scores else []
+        own = (*mapping.id, mapping.time, mapping.value, *version, *score)
+        used = [path for field in own for path in field.paths]
         features = [path for path in (self._features or {}).values() if path is not None]
         return dict.fromkeys([*used, *mapping.where, *features, *self._deletes])
 
@@ -136,9 +143,9 @@ class ColumnMapping:
         rows = _Rows(batch, columns, None if len(numbers) == len(own) else own.tolist())
         fit = np.ones(len(numbers), np.bool_)
         ids, times = self._ids(rows, fit), self._times(rows, numbers, fit)
-        texts, keys = _texts(rows.first(self._mapping.value), fit), self._group_keys(rows, fit)
+        texts, keys = self._value_texts(rows, fit), self._group_keys(rows, fit)
         numbers, ids, times, texts, *keys = _only(fit, numbers, ids, times, texts, *keys)
-        values = self._value_codes.column(texts, len(numbers))
+        values = self._value_column(texts)
         numbers, ids, times, values, *keys = _only(values != _REFUSED, numbers, ids, times, values, *keys)
         groups = self._group_column(keys, len(numbers))
         numbers, ids, times, values, groups = _only(groups != _REFUSED, numbers, ids, times, values, groups)
@@ -169,10 +176,36 @@ class ColumnMapping:
             return np.full(n, _NO_GROUP, np.int32)
         return self._group_codes.column(keys[0] if len(keys) == 1 else zip(*keys, strict=True), n)
 
+    def _value_texts(self, rows: _Rows, fit: Mask) -> Sequence[str]:
+        """Of labels and answers as they came; with the scores that are read."""
+        mapping = self._mapping
+        texts = _texts(rows.first(mapping.value), fit)
+        if mapping.score is None or not self._reads_scores:
+            return texts
+        # Before anything is put to it: a class that looks like one with a score must not become one.
+        fit &= self._answers.column(texts, len(texts)) != _REFUSED
+        return scored_column(texts, rows.first(mapping.score), mapping.scores, mapping.positive)
+
+    def _value_column(self, texts: Sequence[str]) -> Numbers:
+        if self._generation != self._values.generation:
+            self._value_codes.clear()
+            self._generation = self._values.generation
+        return self._value_codes.column(texts, len(texts))
+
+    def _answer_of(self, text: str) -> int:
+        """The length of a class that can be used."""
+        try:
+            return len(class_text(text, self._mapping.task, self._mapping.classes))
+        except ValueError:
+            return _REFUSED
+
     def _value_of(self, text: str) -> int:
-        classes = self._mapping.classes
-        is_used = len(text) <= LONGEST_CLASS if classes is None else text in classes
-        return self._values.of(text) if is_used else _REFUSED
+        if self._reads_scores:
+            return self._values.of(text)
+        try:
+            return self._values.of(class_text(text, self._mapping.task, self._mapping.classes))
+        except ValueError:
+            return _REFUSED
 
     def _group_of(self, key: str | tuple[Any, ...]) -> int:
         version, *found = (key,) if isinstance(key, str) else key

@@ -7,23 +7,26 @@ the end of each slot and on people's requests, never on how many slots were give
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.completeness import Completeness
 from retrainer.domain.coverage import CoveragePolicy, coverage_facts, maturity_facts
-from retrainer.domain.decisions import Covered, Decision, DecisionPolicy, Outcome, Situation, Unfair, decide
+from retrainer.domain.decisions import Decision, Outcome, decide
+from retrainer.domain.drift_windows import Reference
 from retrainer.domain.estimated import estimated_facts
 from retrainer.domain.evaluation import Champion, Fact, Memory, TriggerChanged, Watch, WatchPolicy
 from retrainer.domain.fairness import FAIR
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
 from retrainer.domain.measures import SUM, N
+from retrainer.domain.situation import Covered, DecisionPolicy, Situation, Unfair
 from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey, by_slot
 from retrainer.domain.totals import Totals
+from retrainer.domain.training import TrainingResult
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 
@@ -83,8 +86,14 @@ class Deliberation:
         *,
         manifest: str = "",
         champions: Mapping[str, Champion] | None = None,
+        drift: Callable[[Slot], Mapping[str, Any]] = lambda _: {},
     ) -> None:
-        """Begin with what is remembered. `champions`: what is known of versions that no job has made."""
+        """Begin with what is remembered.
+
+        Args:
+            champions: what is known of versions that no job has made.
+            drift: what the features look like at the end of a slot, for `Scene.drift`.
+        """
         self.policy = policy
         self.memory = memory
         self._jobs = list(jobs)
@@ -92,6 +101,7 @@ class Deliberation:
         self._kinds = {name: trigger.kind for name, trigger in policy.watch.triggers.items()}
         self._kinds |= dict.fromkeys(policy.schedules, "schedule")
         self._champions = champions or {}
+        self._drift = drift
         self._watch: Watch | None = None
         self._completeness = None
         if policy.coverage is not None:
@@ -166,10 +176,19 @@ class Deliberation:
             self._completeness.follow(reign.version, since, self.memory.evaluated_until)
         return self._completeness.shown(own)
 
+    def result_of(self, version: str | None) -> TrainingResult | None:
+        """What the job that made a version found; None of one that came from elsewhere."""
+        job = next((job for job in reversed(self._jobs) if version is not None and job.version == version), None)
+        return job.result if job else None
+
+    def note_reference(self, reference: Reference | None) -> None:
+        """Keep what features are compared with, where it was learnt."""
+        if reference != self.memory.reference:
+            self._remember(reference=reference)
+
     def _champion(self, version: str | None) -> Champion:
         """What its own job found out about the champion; nothing of one that came from elsewhere."""
-        job = next((job for job in reversed(self._jobs) if version is not None and job.version == version), None)
-        result = job.result if job else None
+        result = self.result_of(version)
         if result is None:
             return self._champions.get(version or "", Champion())
         return Champion(baseline=result.evaluation, classes=frozenset(result.classes) or None)
@@ -190,7 +209,7 @@ class Deliberation:
             own = self._completeness.close(slot, _arrived(tallies), own)
             self._remember(completeness=self._completeness.state)
         watch.memory = self.memory
-        self._taken.facts += watch.close(slot, own, labels=_labels(tallies))
+        self._taken.facts += watch.close(slot, own, labels=_labels(tallies), drift=self._drift(slot))
         self.memory = watch.memory
         self._decide(slot + 1, now)
 

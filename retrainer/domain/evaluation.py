@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from retrainer.domain.completeness import CompletenessState
+from retrainer.domain.drift_windows import Reference
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
+from retrainer.domain.triggers.guarded import failure_of
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.windows import CountWindow, History, Window
 
@@ -72,6 +74,8 @@ class Memory:
     fired_at: Mapping[str, Micros] = field(default_factory=dict)
     paused: str | None = None
     """Why a person paused deciding; None while it goes on."""
+    reference: Reference | None = None
+    """What features are compared with, where it was learnt from the champion's first predictions."""
     catching_up: bool = False
     """Whether the worker was far behind the end of its topics."""
     completeness: CompletenessState | None = None
@@ -84,8 +88,9 @@ class Memory:
     def for_champion(self, champion: str | None, since: Micros | None) -> Memory:
         """The memory of a newly known champion: the watch starts anew."""
         return replace(
-            self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={}
-        )
+            self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={},
+            reference=None,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +120,16 @@ class TriggerChanged:
     reading: Reading
 
 
-Fact = MetricUpdated | TriggerChanged
+@dataclass(frozen=True, kw_only=True)
+class TriggerFailed:
+    """A trigger of the user's own could not be asked; it is quiet as long as that lasts."""
+
+    name: str
+    kind: str
+    error: str
+
+
+Fact = MetricUpdated | TriggerChanged | TriggerFailed
 
 
 class Watch:
@@ -142,14 +156,26 @@ class Watch:
             self.memory = replace(self.memory, seen=self.history.seen)
 
     def close(
-        self, slot: Slot, cells: Counter[tuple[str, str]], labels: Mapping[str, int] | None = None
+        self,
+        slot: Slot,
+        cells: Counter[tuple[str, str]],
+        labels: Mapping[str, int] | None = None,
+        drift: Mapping[str, Any] | None = None,
     ) -> Sequence[Fact]:
         """Look at a newly closed slot: outcomes of the champion, if any, and labels of whichever version."""
+        scene = Scene(
+            history=self.history,
+            baseline=self.champion.baseline,
+            labels=labels or {},
+            known_classes=self.champion.classes,
+            since_job=self.memory.since_job,
+            drift=drift or {},
+        )
         if not cells:
-            return self._ask_triggers(labels or {}, is_own=False)
+            return self._ask_triggers(scene, is_own=False)
         self.history.add(slot, cells)
         self.memory = replace(self.memory, seen=self.history.seen)
-        return [*self._update_metrics(), *self._ask_triggers(labels or {}, is_own=True)]
+        return [*self._update_metrics(), *self._ask_triggers(scene, is_own=True)]
 
     def _update_metrics(self) -> Sequence[MetricUpdated]:
         window = self.policy.report_window
@@ -166,22 +192,19 @@ class Watch:
             for one in known.values()
         ]
 
-    def _ask_triggers(self, labels: Mapping[str, int], *, is_own: bool) -> Sequence[TriggerChanged]:
+    def _ask_triggers(self, scene: Scene, *, is_own: bool) -> Sequence[TriggerChanged | TriggerFailed]:
         """What the triggers say; without outcomes of the champion's own only those that look at other things."""
-        scene = Scene(
-            history=self.history,
-            baseline=self.champion.baseline,
-            labels=labels,
-            known_classes=self.champion.classes,
-            since_job=self.memory.since_job,
-        )
-        states, readings, changed = dict(self.memory.triggers), dict(self.memory.readings), []
+        states, readings = dict(self.memory.triggers), dict(self.memory.readings)
+        changed: list[TriggerChanged | TriggerFailed] = []
         for name, trigger in self.policy.triggers.items():
             if not (is_own or wants_every_slot(trigger)):
                 continue
             before = readings.get(name, Reading())
             states[name], reading = trigger.evaluate(states.get(name, {}), scene)
             readings[name] = reading
+            failure = failure_of(reading)
+            if failure is not None and failure_of(before) is None:
+                changed.append(TriggerFailed(name=name, kind=trigger.kind, error=failure))
             if reading.level is not before.level:
                 changed.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))
         self.memory = replace(self.memory, triggers=states, readings=readings)

@@ -10,15 +10,18 @@ slow motion.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrainer.domain.cells import Cells, CellSum, Group
+from retrainer.domain.arrival_columns import Known
+from retrainer.domain.cells import Group
 from retrainer.domain.codes import Codes
+from retrainer.domain.counting import Count, Counting
 from retrainer.domain.entries import RETRACTION, Entries, unpacked
+from retrainer.domain.event_columns import Dump, Events, Mask, Numbers, Times
 from retrainer.domain.events import Label, Prediction
 from retrainer.domain.join import (
     APPLIED,
@@ -38,56 +41,31 @@ from retrainer.domain.join import (
     with_label,
     with_prediction,
 )
-from retrainer.domain.keytable import Keys, Rows
-from retrainer.domain.rows import DUE, EXTRA, LABELLED, NEVER, PREDICTED, Blocks, Extra, JoinRows
-from retrainer.domain.tallies import TallyKey
+from retrainer.domain.keytable import Rows, repeats
+from retrainer.domain.rows import DUE, EXTRA, LABELLED, NEVER, PREDICTED, JoinRows
+from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, slot_start
 
-Mask = NDArray[np.bool_]
-Times = NDArray[np.int64]
-Numbers = NDArray[np.int32]
-
-
-class Events(NamedTuple):
-    """Predictions or labels in columns, equally long.
-
-    `value` holds codes; `group`, of predictions alone, codes of version and slices.
-    """
-
-    high: Keys
-    low: Keys
-    time: Times
-    origin: NDArray[np.uint64]
-    value: Numbers
-    group: Numbers
-
-    def only(self, which: Mask) -> Events:
-        """Some of them."""
-        high, low, time, origin, value, group = self
-        return Events(high[which], low[which], time[which], origin[which], value[which], group[which])
-
-
-class Dump(NamedTuple):
-    """A table's memory: its columns, what they refer to, and what does not fit into them, by place."""
-
-    columns: MutableMapping[str, Blocks]
-    extra: Mapping[int, Extra]
-    values: Sequence[str]
-    groups: Sequence[Group]
+_OUTCOMES_ALONE: Final = Counting()
+_SPARE_VALUES: Final = 100_000
 
 
 class JoinTable:
     """The ids that can still change, for one model, and the effects that have not been drained yet."""
 
-    def __init__(self, policy: JoinPolicy, first_open: Slot | None = None) -> None:
+    def __init__(
+        self, policy: JoinPolicy, first_open: Slot | None = None, counting: Counting = _OUTCOMES_ALONE
+    ) -> None:
         self.policy = policy
+        self.counting = counting
         self.first_open = first_open
         self.moved_to_open = 0
         self.values: Codes[str] = Codes()
         self.groups: Codes[Group] = Codes()
         self.rows = JoinRows()
         self._statuses: Counter[Status] = Counter()
-        self._cells = CellSum()
+        self._count = Count(counting, self.values, self.groups)
+        self._values_kept = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,7 +76,7 @@ class JoinTable:
         self._statuses[LATE_PREDICTION] += _count(past)
         events = events.only(~past)
         found = self.rows.find(events.high, events.low)
-        repeated = _repeated(events.low)
+        repeated = repeats(events.low)
         is_new = ~repeated & (found < 0) & ~self._are_due(events.time)
         self._insert_predictions(events.only(is_new))
         known = ~repeated & (found >= 0)
@@ -112,7 +90,7 @@ class JoinTable:
         found = self.rows.find(events.high, events.low)
         past = self._are_past(self._wait_until(events.time))
         past &= (self.rows.state[found] & PREDICTED == 0) | (found < 0)
-        repeated = _repeated(events.low)
+        repeated = repeats(events.low)
         late = past & ~repeated
         self._statuses[LATE_LABEL] += _count(late)
         is_new = ~repeated & (found < 0) & ~past
@@ -134,11 +112,23 @@ class JoinTable:
         over = self._expiry(due) < slot_start(first_open)
         self._expire(due[over])
         self._look_at(due[self.rows.state[due] != 0])
+        self._forget_values()
 
     def drain(self) -> Standing:
         """What has changed since the last call."""
         statuses, self._statuses = self._statuses, Counter()
-        return Standing(statuses, self._cells.drain(self.groups.values, self.values.values))
+        cells = self._count.drain()
+        self._forget_values()
+        return Standing(statuses, cells)
+
+    def _forget_values(self) -> None:
+        """Give away the codes of values that no row has any more, once they are many: scores and numbers that are all
+        different would fill the memory."""
+        if len(self.values) <= _SPARE_VALUES + min(2 * self._values_kept, 8 * len(self.rows)):
+            return
+        self._count.settle()
+        self.rows.rename(self.values.keep(self.rows.codes_in_use(len(self.values))))
+        self._values_kept = len(self.values)
 
     @property
     def span(self) -> Micros:
@@ -153,12 +143,14 @@ class JoinTable:
         """Remember what a dump holds, which is emptied, instead of what is remembered now."""
         self.rows = JoinRows.load(dump.columns, dump.extra)
         self.values, self.groups = Codes(dump.values), Codes(dump.groups)
+        self._count = Count(self.counting, self.values, self.groups)
 
     # New ids, and pairs that meet
 
     def _insert_predictions(self, events: Events) -> None:
         rows = self.rows.add(events.high, events.low)
         self._put_predictions(rows, events)
+        self._count_predictions(events)
         self.rows.state[rows] = PREDICTED
         self._statuses[PENDING] += len(rows)
         self._look_at(rows)
@@ -178,6 +170,7 @@ class JoinTable:
 
     def _meet_labels(self, events: Events, rows: Rows) -> None:
         self._put_predictions(rows, events)
+        self._count_predictions(events)
         self._statuses[WAITING] -= len(rows)
         self._join(rows)
         self._statuses[JOINED] += len(rows)
@@ -200,13 +193,22 @@ class JoinTable:
         times = np.maximum(self.rows.predicted_at[rows], self.rows.labelled_at[rows])
         self._count_outcomes(rows, self.rows.truth[rows], times)
 
+    def _count_predictions(self, events: Events) -> None:
+        self._count.add_predictions(events, self._open_slots(events.time)[0])
+
     def _count_outcomes(self, rows: Rows, truth: Numbers, times: Times) -> None:
+        slots, moved = self._open_slots(times)
+        self.moved_to_open += moved
+        held = self.rows
+        known = Known(held.group[rows], truth, held.answer[rows], held.predicted_at[rows], times, slots)
+        self._count.add_outcomes(known)
+
+    def _open_slots(self, times: Times) -> tuple[Times, int]:
+        """The slot that each counts in, the oldest open one for those that come too late, and how many do."""
         slots = times // SLOT_WIDTH
-        if self.first_open is not None:
-            self.moved_to_open += _count(slots < self.first_open)
-            slots = np.maximum(slots, self.first_open)
-        ones = np.ones(len(rows), np.int64)
-        self._cells.add_many(Cells(self.rows.group[rows], truth, self.rows.answer[rows], slots, ones))
+        if self.first_open is None:
+            return slots, 0
+        return np.maximum(slots, self.first_open), _count(slots < self.first_open)
 
     def _put_predictions(self, rows: Rows, events: Events) -> None:
         self.rows.predicted_at[rows] = events.time
@@ -263,22 +265,25 @@ class JoinTable:
 
     def _change(self, before: Entry | None, after: Entry, first_open: Slot | None) -> None:
         """Count the difference; `first_open` is how far the slots are closed afterwards."""
-        change = standing(self.policy, after, first_open)
+        change = self._standing(after, first_open)
         if before is not None:
-            held = standing(self.policy, before, self.first_open)
+            held = self._standing(before, self.first_open)
             change.statuses.subtract(held.statuses)
             change.cells.subtract(held.cells)
         for status, n in change.statuses.items():
             self._statuses[status] += n
         for cell, n in change.cells.items():
             if n:
-                self._cells.add(self._into_open(cell, n), n)
+                self._count.add(self._into_open(cell, n), n)
+
+    def _standing(self, entry: Entry, first_open: Slot | None) -> Standing:
+        return standing(self.policy, entry, first_open, self.counting.arriving)
 
     def _into_open(self, cell: TallyKey, n: int) -> TallyKey:
         """What arrives for a closed slot enters the oldest open one: closed slots never change."""
         if self.first_open is None or cell.slot >= self.first_open:
             return cell
-        if not cell.slice:
+        if cell.slice == WHOLE:
             self.moved_to_open += max(0, n)
         return cell._replace(slot=self.first_open)
 
@@ -381,16 +386,6 @@ class JoinTable:
     def _admitted(self, predicted: Times, labelled: Times) -> Mask:
         apart = labelled - predicted
         return (-self.policy.horizon <= apart) & (apart <= self.policy.max_delay)
-
-
-def _repeated(low: Keys) -> Mask:
-    """Which keys come more than once; a key that only looks alike may be among them."""
-    order = np.argsort(low, kind="stable")
-    alike = low[order[1:]] == low[order[:-1]]
-    repeated = np.zeros(len(low), np.bool_)
-    repeated[order[1:][alike]] = True
-    repeated[order[:-1][alike]] = True
-    return repeated
 
 
 def _count(mask: NDArray[Any]) -> int:

@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from retrainer.domain.answers import Task
+from retrainer.domain.arrivals import ArrivalPolicy, width_of
 from retrainer.domain.batches import Columns, RecordBatch
 from retrainer.domain.columns import ColumnMapping
+from retrainer.domain.counting import Counting
+from retrainer.domain.event_columns import Dump, Events
 from retrainer.domain.events import Label, Partition, Prediction, Side
-from retrainer.domain.index import Dump, Events, JoinTable
+from retrainer.domain.index import JoinTable
 from retrainer.domain.join import JoinPolicy, Status
 from retrainer.domain.mapping import (
     Envelope,
@@ -18,9 +22,11 @@ from retrainer.domain.mapping import (
     label_of,
     matches,
     prediction_of,
+    reads_scores,
     repeats_delete,
     tells_time,
 )
+from retrainer.domain.measures import expansion
 from retrainer.domain.tallies import Tallies
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.watermark import EventClock
@@ -34,6 +40,27 @@ class IngestPolicy:
     predictions: EventMapping
     labels: EventMapping
     join: JoinPolicy
+
+    def __post_init__(self) -> None:
+        if self.predictions.task != self.labels.task:
+            raise ValueError("expected predictions and labels of one task")
+
+    @property
+    def task(self) -> Task:
+        """What the model does; predictions and labels are of one task."""
+        return self.predictions.task
+
+    @property
+    def counting(self) -> Counting:
+        """What is counted of the join."""
+        mapping = self.predictions
+        scores = mapping.scores if reads_scores(mapping) else "none"
+        # A score that was rounded is that of the answered class.
+        positive = mapping.positive if scores == "exact" else None
+        return Counting(
+            expand=expansion(self.task, scores=scores, positive=mapping.positive),
+            arriving=ArrivalPolicy(width=width_of(self.join.max_delay), positive=positive, task=self.task),
+        )
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -94,7 +121,7 @@ class ModelIngest:
         self.policy = policy
         self.progress = remembered.progress if remembered else progress
         self.clock = EventClock(partitions, policy.join.lateness)
-        self.table = JoinTable(policy.join, self.progress.first_open)
+        self.table = JoinTable(policy.join, self.progress.first_open, policy.counting)
         if remembered:
             self.table.restore(remembered.table)
             for partition, time in remembered.newest.items():

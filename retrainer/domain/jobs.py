@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from retrainer.domain.challenge import PairedTest
-from retrainer.domain.decisions import Decision, PastJob
+from retrainer.domain.decisions import Decision
+from retrainer.domain.situation import PastJob
 from retrainer.domain.training import TrainingResult
 from retrainer.domain.values import Micros
 

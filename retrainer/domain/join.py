@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
+from retrainer.domain.arrivals import ArrivalPolicy, arrivals
 from retrainer.domain.events import Label, Prediction, Side
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
@@ -99,10 +100,13 @@ class Outcome(NamedTuple):
     label: Label | None = None
 
 
-def standing(policy: JoinPolicy, entry: Entry, first_open: Slot | None) -> Standing:
+def standing(
+    policy: JoinPolicy, entry: Entry, first_open: Slot | None, arriving: ArrivalPolicy | None = None
+) -> Standing:
     """The pure function at the heart of the join: from the set of an id's events to their effect.
 
-    `first_open` says how far the slots are closed (None: none is): absence means nothing before.
+    `first_open` says how far the slots are closed (None: none is): absence means nothing before. With `arriving` the
+    cells have the arrivals among them.
     """
     statuses: Counter[Status] = Counter()
     if entry.prediction is None:
@@ -119,7 +123,10 @@ def standing(policy: JoinPolicy, entry: Entry, first_open: Slot | None) -> Stand
     statuses[APPLIED] = 1 if now.label else 0
     statuses[RETRACTING] = sum(label.value is None for label in admitted)
     statuses[SUPERSEDED] = len(admitted) - statuses[APPLIED] - statuses[RETRACTING]
-    return Standing(statuses, _cells(entry.prediction, outcomes))
+    cells = _cells(entry.prediction, outcomes)
+    if arriving is not None:
+        cells.update(arrivals(arriving, entry.prediction, [(one.known_at, one.value) for one in outcomes]))
+    return Standing(statuses, cells)
 
 
 def _outcomes(

@@ -92,3 +92,13 @@ class KeyTable:
     def _after(self, at: NDArray[Any]) -> NDArray[np.int64]:
         after: NDArray[np.int64] = (at + 1) & (len(self._slots) - 1)
         return after
+
+
+def repeats(low: Keys) -> NDArray[np.bool_]:
+    """Which keys come more than once; a key that only looks alike may be among them."""
+    order = np.argsort(low, kind="stable")
+    alike = low[order[1:]] == low[order[:-1]]
+    repeated = np.zeros(len(low), np.bool_)
+    repeated[order[1:][alike]] = True
+    repeated[order[:-1][alike]] = True
+    return repeated

@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeGuard
 
+from retrainer.domain.answers import Task, bounded, class_text
 from retrainer.domain.events import Label, Origin, Prediction, Record
+from retrainer.domain.measures import Scores
+from retrainer.domain.scores import scored
 from retrainer.domain.slices import SlicePolicy, slices_of
 from retrainer.domain.values import SECOND, Micros, TimeUnit, canonical, iso, to_micros
 
 MAX_FUTURE: Final[Micros] = 3600 * SECOND
 """How far an event time may lie ahead of its record's own Kafka timestamp before it is a mistake."""
-
-LONGEST_CLASS: Final = 200
-"""Characters of a class or a version: each that ever came is kept, where of an id only a hash is."""
 
 LONGEST_REASON: Final = 300
 """Characters of the reason for a quarantine."""
@@ -61,6 +61,8 @@ class EventMapping:
         classes: the values that count; None for any.
         features: a field that holds an object; a list of names; or None for every field that has no other use.
         slices: the parts of the traffic that predictions are tallied in beside the whole.
+        scores: whether the scores of predictions are read; positive: the class that a single number speaks of.
+        task: of a regression, values are numbers.
     """
 
     topic: str
@@ -73,6 +75,9 @@ class EventMapping:
     classes: frozenset[str] | None = None
     features: Field | tuple[str, ...] | None = None
     slices: tuple[SlicePolicy, ...] = ()
+    scores: Scores = "none"
+    positive: str | None = None
+    task: Task = "classification"
 
 
 Document = Mapping[str, Any]
@@ -109,9 +114,9 @@ class Envelope:
         if head == "$timestamp":
             return record.timestamp
         if head == "$key":
-            return _MISSING if record.key is None else _text(record.key)
+            return _MISSING if record.key is None else key_text(record.key)
         if head == "$headers":
-            return {name: _text(value) for name, value in record.headers}
+            return {name: key_text(value) for name, value in record.headers}
         return self.document if head == "$value" else _MISSING
 
 
@@ -123,10 +128,10 @@ def matches(mapping: EventMapping, envelope: Envelope) -> bool:
     """
     if envelope.is_tombstone:
         asked = {path: wanted for path, wanted in mapping.where.items() if not _in_document(path)}
-        return all(_equals(envelope.get(path), wanted) for path, wanted in asked.items())
+        return all(equals(envelope.get(path), wanted) for path, wanted in asked.items())
     deleted = _deleted(mapping, envelope)
     found = envelope if deleted is None else deleted.row
-    return all(_equals(found.get(path), wanted) for path, wanted in mapping.where.items())
+    return all(equals(found.get(path), wanted) for path, wanted in mapping.where.items())
 
 
 def prediction_of(mapping: EventMapping, envelope: Envelope) -> Prediction:
@@ -145,7 +150,7 @@ def prediction_of(mapping: EventMapping, envelope: Envelope) -> Prediction:
         _id(mapping, envelope),
         _time(mapping.time, envelope),
         origin,
-        _class(mapping, "prediction", envelope),
+        _answer(mapping, envelope),
         "" if version is _MISSING else _bounded("version", _canonical("version", version)),
         _slices(mapping, envelope) if mapping.slices else (),
     )
@@ -295,7 +300,7 @@ def _first(where: Field, envelope: Envelope) -> object:
 
 def _id(mapping: EventMapping, envelope: Envelope) -> str:
     parts = [_canonical("id", _required(part, "id", envelope)) for part in mapping.id]
-    return parts[0] if len(parts) == 1 else _ID_SEPARATOR.join(part.translate(_ESCAPED) for part in parts)
+    return parts[0] if len(parts) == 1 else joined_id(parts)
 
 
 def _time(where: Field, envelope: Envelope) -> Micros:
@@ -309,19 +314,26 @@ def _time(where: Field, envelope: Envelope) -> Micros:
     return time
 
 
+def _answer(mapping: EventMapping, envelope: Envelope) -> str:
+    answer = _class(mapping, "prediction", envelope)
+    if mapping.score is None or not reads_scores(mapping):
+        return answer
+    return scored(answer, _first(mapping.score, envelope), mapping.scores, mapping.positive)
+
+
 def _class(mapping: EventMapping, name: str, envelope: Envelope) -> str:
     found = _canonical(name, _required(mapping.value, name, envelope))
-    if mapping.classes is None:
-        return _bounded(name, found)
-    if found not in mapping.classes:
-        raise Unusable(f"{name}: {found[:40]!r} is none of the classes {', '.join(sorted(mapping.classes))}")
-    return found
+    try:
+        return class_text(found, mapping.task, mapping.classes)
+    except ValueError as error:
+        raise Unusable(f"{name}: {error}") from None
 
 
 def _bounded(name: str, text: str) -> str:
-    if len(text) > LONGEST_CLASS:
-        raise Unusable(f"{name}: expected at most {LONGEST_CLASS} characters, got {len(text)}: {text[:40]!r}...")
-    return text
+    try:
+        return bounded(text)
+    except ValueError as error:
+        raise Unusable(f"{name}: {error}") from None
 
 
 def _required(where: Field, name: str, envelope: Envelope) -> object:
@@ -338,7 +350,8 @@ def _canonical(name: str, found: object) -> str:
         raise Unusable(f"{name}: {error}") from None
 
 
-def _equals(found: object, wanted: str) -> bool:
+def equals(found: object, wanted: str) -> bool:
+    """Whether a value is there and its canonical text is the one that is wanted."""
     try:
         return found is not _MISSING and canonical(found) == wanted
     except ValueError:
@@ -357,14 +370,15 @@ def _origin(record: Record) -> Origin:
     return Origin(record.partition.topic, record.partition.number, record.offset)
 
 
-def _text(raw: bytes) -> str:
+def key_text(raw: bytes) -> str:
+    """A key or a header as text."""
     # Escaped, not replaced: two keys that are no text (numbers in binary, say) must stay two.
     return raw.decode("utf-8", errors="backslashreplace")
 
 
-def topics(mappings: Sequence[EventMapping]) -> tuple[str, ...]:
-    """The topics of some mappings, each once, in order of name."""
-    return tuple(sorted({mapping.topic for mapping in mappings}))
+def reads_scores(mapping: EventMapping) -> bool:
+    """Whether the scores of predictions become part of their values."""
+    return mapping.scores != "none" and mapping.score is not None and mapping.task == "classification"
 
 
 def reads_rows(mapping: EventMapping) -> bool:
@@ -377,16 +391,6 @@ def repeats_delete(mapping: EventMapping) -> bool:
     return reads_rows(mapping) and any(all(map(_in_document, part.paths)) for part in mapping.id)
 
 
-def equals(found: object, wanted: str) -> bool:
-    """Whether a value is there and its canonical text is the one that is wanted."""
-    return _equals(found, wanted)
-
-
 def joined_id(parts: Sequence[str]) -> str:
     """One id of several."""
     return _ID_SEPARATOR.join(part.translate(_ESCAPED) for part in parts)
-
-
-def key_text(raw: bytes) -> str:
-    """A key or a header as text."""
-    return _text(raw)

@@ -139,6 +139,30 @@ class JoinRows:
         found = [self._in_use(block * _BLOCK) for block in blocks.tolist()]
         return np.concatenate(found) if found else np.empty(0, np.int32)
 
+    def codes_in_use(self, n: int) -> NDArray[np.bool_]:
+        """Which of the first n codes of values stand in some row."""
+        used = np.zeros(n, np.bool_)
+        used[self.answer[self._with(PREDICTED)]] = True
+        truth = self.truth[self._with(LABELLED)]
+        used[truth[truth >= 0]] = True
+        for extra in self.extra.values():
+            used[[code for _, _, code in extra.labels if code >= 0]] = True
+        return used
+
+    def rename(self, codes: NDArray[np.int32]) -> None:
+        """Give every value in use another code: the new one of each old one."""
+        rows = self._with(PREDICTED)
+        self.answer[rows] = codes[self.answer[rows]]
+        rows = self._with(LABELLED)
+        rows = rows[self.truth[rows] >= 0]
+        self.truth[rows] = codes[self.truth[rows]]
+        for row, (duplicates, labels) in self.extra.items():
+            renamed = ((time, origin, int(codes[code]) if code >= 0 else code) for time, origin, code in labels)
+            self.extra[row] = Extra(duplicates, tuple(renamed))
+
+    def _with(self, state: int) -> NDArray[np.intp]:
+        return np.flatnonzero(self.state[: self._used] & state)
+
     def dump(self) -> dict[str, Blocks]:
         """The columns of the rows in use, block by block, so that no copy of all of them is ever in memory."""
         return {name: self._blocks(name) for name in COLUMNS}

@@ -11,6 +11,9 @@ from retrainer.domain.values import Slot
 WHOLE: Final = ""
 """The slice that holds every outcome."""
 
+ARRIVALS: Final = "\x1farrivals"
+"""In place of a slice: what is counted there are not outcomes (see `arrivals`)."""
+
 
 class TallyKey(NamedTuple):
     """Which tally, and which of its cells: outcomes with this label and this prediction."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
+from retrainer.domain.challenge import Differences, RowLoss
+from retrainer.domain.findings import Finding
 from retrainer.domain.metrics import Estimate
-from retrainer.domain.challenge import Differences
-from retrainer.domain.metrics import Estimate
+from retrainer.domain.profiles import Profile
 from retrainer.domain.values import Micros
 from retrainer.domain.verdicts import JudgePolicy, Verdict
 
@@ -108,8 +109,14 @@ class TrainingSpec:
     """When the change that asked for the job is estimated to have begun; None where none did."""
     champion_trained_to: Micros | None = None
     """The newest row that the champion was fitted on, which it may know by heart; None where nobody knows."""
-    loss_scale: float = 1.0
-    """With the purpose `judge`: the difference of losses that counts as a whole one, as the first judgement found."""
+    slices: Mapping[str, str | None] = field(default_factory=dict)
+    """Name to condition, or to None where the name is a feature: parts of the rows that `judge` may look at."""
+    row_loss: RowLoss | None = None
+    """With the purpose `judge`: what the first judgement said that the rows are compared by."""
+    reference: Profile | None = None
+    """Of the rows that the champion was fitted on; None where nobody knows."""
+    checks_on: Literal["alert", "hold"] = "alert"
+    """Whether training rows that look broken hold the candidate back."""
     format: int = FORMAT
 
 
@@ -144,13 +151,13 @@ class TrainingResult:
     """The candidate's metrics on the judged rows with their sizes and intervals: its baseline, once it is champion."""
     classes: tuple[str, ...] = ()
     """The classes that it was trained on; none for a regression."""
-    loss_scale: float = 1.0
-    """What judging on has to divide differences of losses by."""
+    row_loss: RowLoss | None = None
+    """What judging on has to compare single rows by."""
     compared: Differences | None = None
     """The answer to an order with the purpose `judge`."""
+    profile: Profile | None = None
+    """Of the rows that the final model was fitted on: how its features looked."""
+    checks: tuple[Finding, ...] = ()
+    """What looks broken about the training rows."""
     seconds: float = 0.0
-    evaluation: Mapping[str, Estimate] = field(default_factory=dict)
-    """The candidate's metrics on the rows that it was judged on: what it promises as a champion."""
-    classes: tuple[str, ...] = ()
-    """The classes that it was trained on."""
     format: int = FORMAT

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import erfc, exp, fsum, lgamma, log, sqrt
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from retrainer.domain import metrics
+from retrainer.domain.answers import Task
+from retrainer.domain.measures import Expand, cells_from
+from retrainer.domain.paired import Answers, Compare, compare_accuracy
+
+Answer = Literal["accept", "reject", "inconclusive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,23 +22,30 @@ class JudgePolicy:
         min_rows: fewest held-out rows on which a judgement counts.
         improvement: by how much it must be better, in the metric's unit; positive means better.
         confidence: over all judgements against the same champion.
-        floors: metric name to the least value that the candidate must reach.
+        floors: metric name to the least value that the candidate must reach; of an error the greatest.
+        max_slice_loss: by how much it may be worse in a slice, in the metric's unit; None where slices do not judge.
     """
 
     min_rows: int = 300
     improvement: float = 0.0
     confidence: float = 0.95
     floors: Mapping[str, float] = field(default_factory=dict)
+    max_slice_loss: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One condition of a verdict, with the evidence for its answer."""
+    """One condition of a verdict, with the evidence for its answer.
+
+    Attributes:
+        undecided: it has not passed, but more rows could still show that it does.
+    """
 
     name: str
     passed: bool
     reason: str
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    undecided: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,14 @@ class Verdict:
     @property
     def accepted(self) -> bool:
         return all(gate.passed for gate in self.gates)
+
+    @property
+    def answer(self) -> Answer:
+        """Inconclusive where nothing speaks against it but that too little speaks for it: it is to be judged on."""
+        failed = [gate for gate in self.gates if not gate.passed]
+        if not failed:
+            return "accept"
+        return "inconclusive" if all(gate.undecided for gate in failed) else "reject"
 
     @property
     def reason(self) -> str:
@@ -65,128 +83,37 @@ def verdict_of(gates: Sequence[Gate]) -> Verdict:
 # What is compared
 
 
-Answers = Sequence[str]
-"""One class for each held-out row, in the rows' order."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
     """The labels of the held-out rows, in time order, and what each contestant answered. All of one length.
 
     Attributes:
         champion: None where there is no champion: the candidate is then judged against the baselines alone.
-        majority: the commonest class of the training rows, on every row.
-        last_class: the label that was last known when each row was predicted.
+        usual: the commonest class of the training rows, on every row; of a regression their mean.
+        last: the label that was last known when each row was predicted.
     """
 
     labels: Answers
     candidate: Answers
     champion: Answers | None
-    majority: Answers
-    last_class: Answers
+    usual: Answers
+    last: Answers
 
     def __post_init__(self) -> None:
-        sides = (self.candidate, self.champion, self.majority, self.last_class)
+        sides = (self.candidate, self.champion, self.usual, self.last)
         if any(side is not None and len(side) != len(self.labels) for side in sides):
             raise ValueError("every contestant must answer every held-out row")
 
 
-def cells_of(labels: Answers, answers: Answers) -> metrics.Cells:
-    """How many rows had (label, answer)."""
-    return Counter(zip(labels, answers, strict=True))
+# The error rate
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A one-sided paired test of "the candidate beats the other by more than `margin`" on the same rows.
+FIRST_LOOK: Final = 0.8
+"""How much of a judgement's share of the error the held-out rows may take; the rest is for judging on.
 
-    `words` says what was counted, as a sentence about `the candidate` and `{other}`; `p` is the chance of a result
-    at least as good for the candidate if it were not better by more than the margin.
-    """
-
-    test: str
-    candidate: float
-    other: float
-    margin: float
-    p: float
-    words: str
-    counts: Mapping[str, float]
-
-
-Compare = Callable[[Answers, Answers, Answers, float], Comparison | None]
-"""(labels, candidate's answers, the other's answers, margin) to their comparison; None where there is no value."""
-
-
-# Paired tests of accuracy
-
-
-def compare_accuracy(labels: Answers, candidate: Answers, other: Answers, margin: float) -> Comparison | None:
-    """Accuracy compared row by row: McNemar's exact test, or Tango's score test where a margin is asked for."""
-    n = len(labels)
-    if not n:
-        return None
-    rows = zip(labels, candidate, other, strict=True)
-    right = Counter((label == ours, label == theirs) for label, ours, theirs in rows)
-    wins, losses = right[True, False], right[False, True]
-    return Comparison(
-        test="tango" if margin else "mcnemar",
-        candidate=(right[True, True] + wins) / n,
-        other=(right[True, True] + losses) / n,
-        margin=margin,
-        p=score_p(wins, losses, n, margin) if margin else exact_p(wins, losses),
-        words=f"the candidate right on {wins} rows where {{other}} was wrong, wrong on {losses} where it was right",
-        counts={"b": wins, "c": losses, "n": n},
-    )
-
-
-def exact_p(wins: int, losses: int) -> float:
-    """One-sided exact McNemar test: the chance of so many wins among wins + losses tosses of a fair coin.
-
-    McNemar, Note on the sampling error of the difference between correlated proportions, Psychometrika 12 (1947),
-    doi 10.1007/BF02295996; here in its exact conditional form, P(X >= wins), X ~ Binomial(wins + losses, 1/2).
-    """
-    tosses = wins + losses
-    if wins <= tosses - wins:  # the shorter tail is summed, so that small chances keep their digits
-        return 1.0 - fsum(_binomial_tail(tosses, tosses - wins + 1))
-    return min(1.0, fsum(_binomial_tail(tosses, wins)))
-
-
-def _binomial_tail(tosses: int, least: int) -> Iterator[float]:
-    """P(X = k) of a fair coin for k = least, least + 1, ... where least is beyond the middle: a falling series."""
-    if least > tosses:
-        return
-    start = lgamma(tosses + 1) - lgamma(least + 1) - lgamma(tosses - least + 1) - tosses * log(2)
-    chance = exp(start)
-    for heads in range(least, tosses + 1):
-        yield chance
-        chance *= (tosses - heads) / (heads + 1)
-        if not chance:
-            return
-
-
-def score_p(wins: int, losses: int, n: int, margin: float) -> float:
-    """One-sided score test that the difference of two paired proportions is above a margin.
-
-    Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample design,
-    Statistics in Medicine 17 (1998), 891-908: the difference over its standard error at the maximum likelihood
-    under the hypothesis, against the normal distribution. With a margin of 0 it is McNemar's approximate test.
-    """
-    spread = n * (2 * _losing_chance(wins, losses, n, margin) + margin * (1 - margin))
-    excess = wins - losses - n * margin
-    if spread <= 0:
-        return 0.0 if excess > 0 else 1.0
-    return 0.5 * erfc(excess / sqrt(2 * spread))
-
-
-def _losing_chance(wins: int, losses: int, n: int, margin: float) -> float:
-    """The likeliest chance of a loss, given that the chance of a win is higher by the margin (Tango 1998, eq. 6)."""
-    a = 2 * n
-    b = -wins - losses + (2 * n - wins + losses) * margin
-    c = -losses * margin * (1 - margin)
-    return (sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)
-
-
-# Gates
+Most candidates are decided at once, so most of it is for that; judging on has as many new labels as it needs, and a
+smaller share costs it rows with its logarithm alone.
+"""
 
 
 def error_share(confidence: float, judgement: int) -> float:
@@ -202,6 +129,19 @@ def error_share(confidence: float, judgement: int) -> float:
     return (1 - confidence) / (judgement * (judgement + 1))
 
 
+def judging_on_share(confidence: float, judgement: int) -> float:
+    """What is left of the k-th judgement's share for judging on, however often that looks at new labels."""
+    return (1 - FIRST_LOOK) * error_share(confidence, judgement)
+
+
+# Gates
+
+
+HOPELESS: Final = 0.16
+"""A candidate that was found to be worse at this level, which is by one standard error, is not judged on: it rarely
+turns out to be better, and a better one may be waiting to be trained."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bench:
     """How the rows are judged.
@@ -210,6 +150,7 @@ class Bench:
         metric: the one that judges; positive: the class that precision, recall and f1 speak of.
         judgement: the how-manieth against this champion, from 1.
         compare: the paired test for the metric.
+        expand: what each row adds to a tally; None where that is one to its cell of (label, answer).
     """
 
     policy: JudgePolicy
@@ -217,35 +158,32 @@ class Bench:
     positive: str | None
     judgement: int
     compare: Compare = compare_accuracy
+    task: Task = "classification"
+    expand: Expand | None = None
 
     @property
     def error_share(self) -> float:
-        return error_share(self.policy.confidence, self.judgement)
+        """Of this look at the held-out rows."""
+        return FIRST_LOOK * error_share(self.policy.confidence, self.judgement)
+
+    def cells(self, labels: Answers, answers: Answers) -> metrics.Cells:
+        return cells_from(self.task, labels, answers, self.expand)
 
     def value(self, metric: str, labels: Answers, answers: Answers) -> float | None:
-        return metrics.value(metric, cells_of(labels, answers), self.positive)
+        return metrics.value(metric, self.cells(labels, answers), self.positive)
 
 
 def judge(bench: Bench, rows: HeldOut) -> tuple[Gate, ...]:
-    """Every gate of a classifier's candidate.
+    """Every gate of a candidate.
 
-    Against a champion: enough rows, better than the champion by the improvement asked for, not below the majority.
-    Without one: enough rows, significantly better than the majority, not below the last class. Then the floors.
+    Against a champion: enough rows, better than the champion by the improvement asked for, not below what is usual.
+    Without one: enough rows, significantly better than what is usual, not below the last label. Then the floors.
     """
     return (
         enough_rows(len(rows.labels), bench.policy.min_rows),
         *_contests(bench, rows),
         *_floors(bench, rows),
     )
-
-
-def _contests(bench: Bench, rows: HeldOut) -> Iterator[Gate]:
-    if rows.champion is None:
-        yield _beats(bench, rows, _MAJORITY, rows.majority, margin=0.0)
-        yield _above(bench, rows, _LAST_CLASS, rows.last_class)
-    else:
-        yield _beats(bench, rows, _CHAMPION, rows.champion, margin=bench.policy.improvement)
-        yield _above(bench, rows, _MAJORITY, rows.majority)
 
 
 @dataclass(frozen=True)
@@ -257,8 +195,24 @@ class _Other:
 ENOUGH_ROWS: Final = "enough_rows"
 BETTER_THAN_CHAMPION: Final = "better_than_champion"
 _CHAMPION: Final = _Other(BETTER_THAN_CHAMPION, "the champion")
-_MAJORITY: Final = _Other("better_than_majority", "always saying the commonest class")
-_LAST_CLASS: Final = _Other("better_than_last_class", "repeating the last class seen")
+_USUAL: Final[Mapping[Task, _Other]] = {
+    "classification": _Other("better_than_majority", "always saying the commonest class"),
+    "regression": _Other("better_than_mean", "always saying the mean"),
+}
+_LAST: Final[Mapping[Task, _Other]] = {
+    "classification": _Other("better_than_last_class", "repeating the last class seen"),
+    "regression": _Other("better_than_last_value", "repeating the last value seen"),
+}
+
+
+def _contests(bench: Bench, rows: HeldOut) -> Iterator[Gate]:
+    usual, last = _USUAL[bench.task], _LAST[bench.task]
+    if rows.champion is None:
+        yield _beats(bench, rows, usual, rows.usual, margin=0.0)
+        yield _above(bench, rows, last, rows.last)
+    else:
+        yield _beats(bench, rows, _CHAMPION, rows.champion, margin=bench.policy.improvement)
+        yield _above(bench, rows, usual, rows.usual)
 
 
 def enough_rows(rows: int, least: int) -> Gate:
@@ -269,7 +223,7 @@ def enough_rows(rows: int, least: int) -> Gate:
 
 
 def _beats(bench: Bench, rows: HeldOut, other: _Other, answers: Answers, *, margin: float) -> Gate:
-    """Significantly better than the other, on the same rows."""
+    """Significantly better than the other, on the same rows. Only against a champion may it remain open."""
     found = bench.compare(rows.labels, rows.candidate, answers, margin)
     if found is None:
         return _undefined(other.name, bench.metric, len(rows.labels))
@@ -280,15 +234,17 @@ def _beats(bench: Bench, rows: HeldOut, other: _Other, answers: Answers, *, marg
     return Gate(
         name=other.name,
         passed=passed,
+        undecided=not passed and other is _CHAMPION and found.p_worse > HOPELESS,
         reason=f"{found.words.format(other=other.words)}{by}: {answer}",
         evidence={
             **found.counts,
             "metric": bench.metric,
             "candidate": found.candidate,
             "other": found.other,
-            "difference": found.candidate - found.other,
+            "difference": found.difference,
             "improvement": margin,
             "p": found.p,
+            "p_worse": found.p_worse,
             "alpha": alpha,
             "judgement": bench.judgement,
             "test": found.test,
@@ -297,29 +253,38 @@ def _beats(bench: Bench, rows: HeldOut, other: _Other, answers: Answers, *, marg
 
 
 def _above(bench: Bench, rows: HeldOut, other: _Other, answers: Answers) -> Gate:
-    """Higher than the other, as a floor: the values alone are compared."""
+    """Better than the other, as a floor: the values alone are compared."""
     ours = bench.value(bench.metric, rows.labels, rows.candidate)
     theirs = bench.value(bench.metric, rows.labels, answers)
     if ours is None or theirs is None:
         return _undefined(other.name, bench.metric, len(rows.labels))
+    passed = metrics.worse(bench.metric, theirs, than=ours)
     return Gate(
         name=other.name,
-        passed=ours > theirs,
-        reason=f"{bench.metric} {ours:.4f} {'>' if ours > theirs else '<='} {theirs:.4f} of {other.words}",
+        passed=passed,
+        reason=f"{bench.metric} {ours:.4f} {_sign(ours, theirs)} {theirs:.4f} of {other.words}",
         evidence={"metric": bench.metric, "candidate": ours, "other": theirs, "n": len(rows.labels)},
     )
 
 
+def _sign(ours: float, theirs: float) -> str:
+    return ">" if ours > theirs else "<" if ours < theirs else "="
+
+
+_FLOOR_SIGNS: Final = {(True, True): ">=", (True, False): "<", (False, True): "<=", (False, False): ">"}
+
+
 def _floors(bench: Bench, rows: HeldOut) -> Iterator[Gate]:
-    for metric, least in bench.policy.floors.items():
+    for metric, limit in bench.policy.floors.items():
         name = f"floor_{metric}"
         found = bench.value(metric, rows.labels, rows.candidate)
         if found is None:
             yield _undefined(name, metric, len(rows.labels))
             continue
-        passed = found >= least
-        reason = f"{metric} {found:.4f} {'>=' if passed else '<'} {least:g}, its floor"
-        evidence = {"metric": metric, "candidate": found, "floor": least}
+        passed = not metrics.worse(metric, found, than=limit)
+        sign = _FLOOR_SIGNS[metrics.METRICS[metric].higher_is_better, passed]
+        reason = f"{metric} {found:.4f} {sign} {limit:g}, its floor"
+        evidence = {"metric": metric, "candidate": found, "floor": limit}
         yield Gate(name=name, passed=passed, reason=reason, evidence=evidence)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Event, Thread
 
 from retrainer.domain.decisions import Outcome
-from retrainer.domain.evaluation import Fact, MetricUpdated
+from retrainer.domain.evaluation import Fact, MetricUpdated, TriggerFailed
 from retrainer.domain.jobs import Job
 from retrainer.domain.triggers.base import Level
 from retrainer.domain.values import Micros, iso
@@ -18,11 +18,13 @@ from retrainer.ports import Clock, Registry, Stopped
 from retrainer.service.challenging import is_due
 from retrainer.service.deciding import Decider, News, Round
 from retrainer.service.dependency import Dependency
+from retrainer.service.drift_watch import DriftWatch
 from retrainer.service.housekeeping import Housekeeping
 from retrainer.service.job_parts import JobParts, Known
 from retrainer.service.jobs import JobRun
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.promotion import Promotions
+from retrainer.service.silence import SilencePolicy, SilenceWatch
 from retrainer.stores import DecisionState, Lease, Request, Step, StoredProgress
 
 _TICK_SECONDS = 0.2
@@ -41,6 +43,8 @@ class ControllerParts:
     clock: Clock
     logger: Logger
     housekeeping: Housekeeping | None = None
+    drift: DriftWatch | None = None
+    silence: Sequence[SilencePolicy] = ()
 
 
 class Controller:
@@ -54,6 +58,7 @@ class Controller:
         self.watermarks: dict[str, Micros | None] = {}
         self._store = Dependency("database", parts.logger, parts.clock)
         self._lease: Lease | None = None
+        self._silence: SilenceWatch | None = None
         self._promotions: dict[str, Promotions] = {}
         self._deciders: dict[str, Decider] = {}
         self._running: dict[str, _RunningJob] = {}
@@ -85,6 +90,7 @@ class Controller:
             self.watermarks = {name: held.progress.watermark for name, held in progress.items()}
             self._decide(progress, requests)
             self._start_jobs()
+            self._listen()
 
     def stop(self) -> None:
         """Kill training processes (their jobs go back to the queue) and wait for the threads."""
@@ -111,6 +117,7 @@ class Controller:
 
     def _begin(self) -> None:
         self._lease = self.parts.state.claim("controller", self.owner, self.parts.clock.now())
+        self._silence = SilenceWatch(self.parts.silence, self.parts.state, self._lease, self.parts.logger)
         for name, model in self.models.items():
             self._promotions[name] = Promotions(
                 policy=model,
@@ -120,16 +127,29 @@ class Controller:
                 clock=self.parts.clock,
                 log=self.parts.logger,
             )
-        for name, target in (("aliases", self._watch_aliases), ("housekeeping", self._keep_house)):
+        helpers = {"aliases": self._watch_aliases, "housekeeping": self._keep_house, "features": self._watch_features}
+        for name, target in helpers.items():
             helper = Thread(target=target, name=name, daemon=True)
             helper.start()
             self._helpers.append(helper)
+
+    def _listen(self) -> None:
+        """Whether predictions and labels still come."""
+        if self._silence is not None:
+            self._silence.run_once(self.parts.clock.now())
 
     def _watch_aliases(self) -> None:
         try:
             while not self._stopping.is_set():
                 self.compare_aliases()
                 self._stopping.wait(_RECONCILE_SECONDS if self._mlflow.lost_at is None else 0.5)
+        except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
+            self._crashed = error
+
+    def _watch_features(self) -> None:
+        try:
+            if self.parts.drift is not None and self.parts.drift.is_needed:
+                self.parts.drift.run(self._stopping)
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self._crashed = error
 
@@ -151,9 +171,16 @@ class Controller:
         # Put back only once the round is stored; else they are made anew from what is.
         known, self._deciders = self._deciders, {}
         reigns = {name: held.reign for name, held in self._promotions.items() if held.reign is not None}
-        deciders = {name: known.get(name) or Decider(self.models[name], state, self._lease) for name in reigns}
+        deciders = {
+            name: known.get(name) or Decider(self.models[name], state, self._lease, self.parts.drift) for name in reigns
+        }
+        behind = {name for name, held in progress.items() if held.catching_up}
         opens = {name: held.progress.first_open for name, held in progress.items()}
-        wanted = {name: slots for name, one in deciders.items() if (slots := one.wants(opens.get(name)))}
+        wanted = {
+            name: slots
+            for name, one in deciders.items()
+            if (slots := one.wants(reigns[name], opens.get(name), catching_up=name in behind))
+        }
         tallies = state.news(wanted)
         asked = _by_model(requests)
         rounds: dict[str, Round] = {}
@@ -161,11 +188,11 @@ class Controller:
         for name, decider in deciders.items():
             news = News(
                 reign=reigns[name],
-                first_open=opens.get(name),
                 now=now,
+                slots=wanted.get(name),
                 tallies=tallies.get(name, ()),
                 requests=asked.get(name, ()),
-                catching_up=name in progress and progress[name].catching_up,
+                catching_up=name in behind,
             )
             rounds[name], step = decider.deliberate(news)
             steps += [step] if step else []
@@ -288,6 +315,8 @@ def _tell_fact(log: Logger, fact: Fact) -> None:
             window=fact.window,
             slot_end=iso(fact.slot_end),
         )
+    elif isinstance(fact, TriggerFailed):
+        log.error("trigger.failed", trigger=fact.name, kind=fact.kind, error=fact.error)
     else:
         event = _LEVELS[fact.reading.level]
         log.info(event, trigger=fact.name, kind=fact.kind, **fact.reading.evidence)

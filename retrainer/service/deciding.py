@@ -14,6 +14,7 @@ from retrainer.domain.evaluation import Fact, Memory
 from retrainer.domain.jobs import Job
 from retrainer.domain.ledger import Reign
 from retrainer.domain.values import Micros, Slot, slot_of
+from retrainer.service.drift_watch import DriftWatch
 from retrainer.service.policy import ModelPolicy
 from retrainer.stores import DecisionState, Lease, Request, SlotRange, Step
 
@@ -30,11 +31,11 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """What a round is about: `now` is wall time, `tallies` those of the slots that the decider wants."""
+    """What a round is about: `now` is wall time, `slots` those that the decider wants, with their tallies."""
 
     reign: Reign
-    first_open: Slot | None
     now: Micros
+    slots: SlotRange | None = None
     tallies: Tallied = ()
     requests: Sequence[Request] = ()
     catching_up: bool = False
@@ -46,7 +47,9 @@ class Decider:
     After a round whose step could not be stored it knows too much: another one has to be made from what is stored.
     """
 
-    def __init__(self, policy: ModelPolicy, state: DecisionState, lease: Lease) -> None:
+    def __init__(
+        self, policy: ModelPolicy, state: DecisionState, lease: Lease, drift: DriftWatch | None = None
+    ) -> None:
         self.policy = policy
         self._state = state
         self._lease = lease
@@ -59,7 +62,9 @@ class Decider:
             _without_removed(memory, policy),
             state.jobs(policy.name),
             manifest=lease.manifest,
+            drift=lambda slot: drift.at(policy.name, slot) if drift else {},
         )
+        self._drift = drift if drift and policy.name in drift else None
         self._unstored: bytes | None = None
 
     @property
@@ -70,11 +75,16 @@ class Decider:
         """A job has taken a step; the guards look at it."""
         self._deliberation.job_changed(job)
 
-    def wants(self, first_open: Slot | None) -> SlotRange | None:
-        """The slots that have closed since the last round."""
-        if first_open is None or first_open == self.memory.evaluated_until:
+    def wants(self, reign: Reign, first_open: Slot | None, *, catching_up: bool = False) -> SlotRange | None:
+        """The slots that have closed since the last round, as far as they can be decided about."""
+        until = self.memory.evaluated_until
+        if self._drift is not None and not catching_up:
+            result, learnt = self._deliberation.result_of(reign.version), self.memory.reference
+            self._deliberation.note_reference(self._drift.follow(self.policy.name, reign, result, learnt, until))
+            first_open = self._drift.ready(self.policy.name, first_open)
+        if first_open is None or (until is not None and first_open <= until):
             return None
-        return SlotRange(self.memory.evaluated_until, first_open)
+        return SlotRange(until, first_open)
 
     def deliberate(self, round_of: News) -> tuple[Round, Step | None]:
         """Look at what has closed since the last round, and decide; what it came to is to be stored before the next.
@@ -83,7 +93,7 @@ class Decider:
         the decision that is open then is taken at the last slot.
         """
         self._follow(round_of.reign)
-        about, now, wanted = self._deliberation, round_of.now, self.wants(round_of.first_open)
+        about, now, wanted = self._deliberation, round_of.now, round_of.slots
         about.catch_up(is_behind=round_of.catching_up or self.memory.catching_up)
         if wanted is not None:
             for slot, tallies in _by_slot(round_of.tallies):

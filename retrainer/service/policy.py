@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from retrainer.domain.coverage import CoveragePolicy
-from retrainer.domain.decisions import DecisionPolicy
 from retrainer.domain.evaluation import WatchPolicy
 from retrainer.domain.ingest import IngestPolicy
+from retrainer.domain.situation import DecisionPolicy
 from retrainer.domain.training import Recipe
 from retrainer.domain.values import SECOND, Micros
 from retrainer.domain.verdicts import JudgePolicy

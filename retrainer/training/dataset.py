@@ -26,6 +26,11 @@ class Rows:
 
     frame: pd.DataFrame
 
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Rows:
+        """Rows in whatever order, brought into theirs: by time of prediction, then id."""
+        return cls(frame.sort_values([Column.PREDICTED_AT, Column.ID], kind="stable", ignore_index=True))
+
     def __len__(self) -> int:
         return len(self.frame)
 
@@ -38,6 +43,22 @@ class Rows:
     def labels(self) -> Texts:
         """Canonical classes: (rows,)."""
         return self.frame[Column.LABEL].to_numpy(dtype=np.str_)
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """The labels of a regression: (rows,).
+
+        Raises:
+            CannotTrain: one is no finite number.
+        """
+        labels = self.labels.tolist()
+        try:
+            found = np.array([float(label) for label in labels], dtype=np.float64)
+        except ValueError as error:
+            raise CannotTrain(f"a label of a regression is no number: {error}") from error
+        if not np.isfinite(found).all():
+            raise CannotTrain("a label of a regression is no finite number")
+        return found
 
     @property
     def predicted_at(self) -> Times:
@@ -57,6 +78,10 @@ class Rows:
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
         return Rows(self.frame[keep])
+
+    def first_at(self, time: int) -> int:
+        """The position of the first row that was predicted at that time or later."""
+        return int(np.searchsorted(self.predicted_at, time, side="left"))
 
     def split(self, share: float) -> tuple[Rows, Rows]:
         """The older rows, and the newest share of them."""

@@ -1,4 +1,4 @@
-"""Models in MLflow's format: saving a pipeline so that anyone can load it, and asking any model for its classes."""
+"""Models in MLflow's format: saving a pipeline so that anyone can load it, and asking any model for its answers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from retrainer.domain.values import canonical
-from retrainer.training.pipeline import Kind
+from retrainer.training.form import Form
+from retrainer.training.pipeline import Kind, Task
 
 EXAMPLE_ROWS: Final = 5
 _TRUSTED: Final = ("sklearn.", "numpy.", "scipy.", "pandas.")
@@ -31,7 +31,9 @@ class Saved:
     why: str = ""
 
 
-def save(fitted: Pipeline, folder: Path, example: pd.DataFrame, kinds: Mapping[str, Kind]) -> Saved:
+def save(
+    fitted: Pipeline, folder: Path, example: pd.DataFrame, kinds: Mapping[str, Kind], task: Task = "classification"
+) -> Saved:
     """Write a fitted pipeline in MLflow's format: as skops, or as cloudpickle where skops can't.
 
     Args:
@@ -49,7 +51,7 @@ def save(fitted: Pipeline, folder: Path, example: pd.DataFrame, kinds: Mapping[s
             str(folder),
             serialization_format=saved.format,
             skops_trusted_types=trusted,
-            signature=_signature(kinds),
+            signature=_signature(kinds, task),
             input_example=example[list(kinds)].head(EXAMPLE_ROWS),
             pip_requirements=[f"{name}=={version(name)}" for name in dict.fromkeys(packages)],
         )
@@ -79,8 +81,8 @@ def _distributions(package: str) -> list[str]:
     return [] if package == "sklearn" else packages_distributions().get(package, [])[:1]
 
 
-def _signature(kinds: Mapping[str, Kind]) -> Any:
-    """Raw features to a class.
+def _signature(kinds: Mapping[str, Kind], task: Task) -> Any:
+    """Raw features to a class, or to a number.
 
     Numbers are declared as `any`: MLflow refuses whole numbers for `double` and missing ones for `long`, and both
     come in a frame made from events. The pipeline itself takes every kind of number, booleans, and missing values.
@@ -93,11 +95,12 @@ def _signature(kinds: Mapping[str, Kind]) -> Any:
         return ColSpec(DataType.string if kind == "text" else AnyType(), name, required=True)
 
     inputs = [column(name, kind) for name, kind in kinds.items()]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(DataType.string)]))
+    answer = DataType.double if task == "regression" else DataType.string
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec(answer)]))
 
 
 class LoadedModel:
-    """Any model in MLflow's format, asked for the canonical text of its classes."""
+    """Any model in MLflow's format, asked for its answers as texts."""
 
     def __init__(self, folder: Path) -> None:
         """Loads it.
@@ -107,19 +110,21 @@ class LoadedModel:
         """
         self._model = _mlflow().pyfunc.load_model(str(folder))
 
-    def answers(self, features: pd.DataFrame) -> list[str]:
-        """The class of each row: (rows, features) of raw values to (rows,).
+    def answers(self, features: pd.DataFrame, form: Form | None = None) -> list[str]:
+        """One answer for each row: (rows, features) of raw values to (rows,).
 
         Features that the model does not know are left out, those that are missing are missing values.
 
         Raises:
-            ValueError: it did not answer every row with one class.
+            ValueError: it did not answer every row, or gives no scores where they are needed.
             Exception: anything else, from the model.
         """
-        found = _column_of(self._model.predict(_fitted_to(self._model.metadata.get_input_schema(), features)))
+        form = form or Form()
+        asked = _fitted_to(self._model.metadata.get_input_schema(), features)
+        found = _column_of(self._model.predict(asked))
         if len(found) != len(features):
             raise ValueError(f"it gave {len(found)} answers to {len(features)} rows")
-        return [canonical(answer) for answer in found]
+        return form.of(self._model.get_raw_model() if form.scores != "none" else None, found, asked)
 
 
 def _column_of(answers: Any) -> list[Any]:

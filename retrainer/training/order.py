@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from retrainer.domain.metrics import CLASSIFICATION
+from retrainer.domain.metrics import METRICS
 from retrainer.domain.training import FORMAT, RESULT_FILE, SPEC_FILE, TrainingResult, TrainingSpec
 from retrainer.errors import RetrainerError
 
@@ -34,13 +34,12 @@ def read_order(folder: Path) -> TrainingSpec:
 
 
 def _check(spec: TrainingSpec) -> None:
-    if spec.task != "classification":
-        raise CannotTrain(f"training for the task {spec.task} is not built yet")
     if not spec.metrics:
         raise CannotTrain("the order names no metric to judge by")
-    unknown = [name for name in (spec.metrics[0], *spec.judge.floors) if name not in CLASSIFICATION]
+    known = [name for name, metric in METRICS.items() if metric.task == spec.task]
+    unknown = [name for name in (spec.metrics[0], *spec.judge.floors) if name not in known]
     if unknown:
-        raise CannotTrain(f"cannot judge by {', '.join(unknown)}: expected one of {', '.join(CLASSIFICATION)}")
+        raise CannotTrain(f"cannot judge a {spec.task} by {', '.join(unknown)}: expected one of {', '.join(known)}")
 
 
 def write_result(folder: Path, result: TrainingResult) -> None:

@@ -1,4 +1,4 @@
-"""From a recipe to an unfitted scikit-learn pipeline that takes raw features and answers with a class.
+"""From a recipe to an unfitted scikit-learn pipeline that takes raw features and answers with a class or a number.
 
 Only scikit-learn's own classes are used, so that a saved model needs nothing of this program.
 """
@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
@@ -23,6 +23,7 @@ from retrainer.domain.training import Recipe
 from retrainer.training.order import CannotTrain
 
 Kind = Literal["number", "text"]
+Task = Literal["classification", "regression"]
 
 MOST_CODES: Final = 254
 """Categories that histogram boosting can tell apart: 255 bins, one of them kept free."""
@@ -58,7 +59,7 @@ def _kind(column: pd.Series[Any]) -> Kind | None:
     return "text" if types == {str} else None
 
 
-def build(recipe: Recipe, features: pd.DataFrame) -> Pipeline:
+def build(recipe: Recipe, features: pd.DataFrame, task: Task = "classification") -> Pipeline:
     """An unfitted pipeline for these features: (rows, features) of raw values, missing ones included.
 
     Text becomes codes, where an unknown or a missing category is missing. Histogram boosting takes the codes as
@@ -66,15 +67,15 @@ def build(recipe: Recipe, features: pd.DataFrame) -> Pipeline:
     only for an estimator that refuses them. Numbers are scaled unless the estimator is made of trees.
 
     Raises:
-        CannotTrain: no usable feature, or an estimator that cannot be found, made or used as a classifier.
+        CannotTrain: no usable feature, or an estimator that cannot be found, made or used for the task.
     """
     kinds = kinds_of(features)
     if not kinds:
         raise CannotTrain("no feature has enough known values to learn from")
     texts = [name for name, kind in kinds.items() if kind == "text"]
     numbers = [name for name, kind in kinds.items() if kind == "number"]
-    estimator = estimator_of(recipe)
-    if isinstance(estimator, HistGradientBoostingClassifier):
+    estimator = estimator_of(recipe, task)
+    if isinstance(estimator, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
         if "categorical_features" in recipe.params:
             raise CannotTrain("categorical_features is set by the types of the features: leave it out of params")
         estimator.set_params(categorical_features=[True] * len(texts) + [False] * len(numbers))
@@ -95,11 +96,11 @@ def kinds_read(fitted: Pipeline) -> dict[str, Kind]:
     return {str(name): parts[name] for name in fitted.feature_names_in_ if name in parts}
 
 
-def estimator_of(recipe: Recipe) -> Any:
+def estimator_of(recipe: Recipe, task: Task = "classification") -> Any:
     """The recipe's estimator, unfitted, with its parameters and, where it takes one, the seed.
 
     Raises:
-        CannotTrain: it cannot be found or made, or is no classifier.
+        CannotTrain: it cannot be found or made, or is not for the task.
     """
     module, _, name = recipe.estimator.rpartition(".")
     try:
@@ -108,8 +109,9 @@ def estimator_of(recipe: Recipe) -> Any:
         raise CannotTrain(f"cannot find the estimator {recipe.estimator}: {error}") from error
     except TypeError as error:
         raise CannotTrain(f"cannot make {recipe.estimator} with params {dict(recipe.params)}: {error}") from error
-    if not is_classifier(estimator):
-        raise CannotTrain(f"{recipe.estimator} is no classifier")
+    fits, what = (is_regressor, "regressor") if task == "regression" else (is_classifier, "classifier")
+    if not fits(estimator):
+        raise CannotTrain(f"{recipe.estimator} is no {what}")
     if "random_state" in estimator.get_params() and "random_state" not in recipe.params:
         estimator.set_params(random_state=recipe.seed)
     return estimator

@@ -4,43 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from retrainer.domain.answers import answer_of
 from retrainer.domain.training import REPORT_FOLDER, Column, RowRange, TrainingResult, TrainingSpec
 from retrainer.domain.values import iso
 from retrainer.domain.verdicts import Verdict
-from retrainer.training.champion import ChampionSide
-from retrainer.training.dataset import Rows
+from retrainer.training.candidate import Candidate
 
 VERDICT_FILE = "verdict.json"
 PREDICTIONS_FILE = "predictions.parquet"
 CARD_FILE = "model_card.md"
 
+_VERDICTS: Final = {"accept": "accepted", "reject": "rejected", "inconclusive": "inconclusive"}
 
-def write_report(
-    folder: Path,
-    spec: TrainingSpec,
-    result: TrainingResult,
-    *,
-    held: Rows,
-    candidate: Sequence[str],
-    champion: ChampionSide,
-) -> None:
+
+def write_report(folder: Path, candidate: Candidate, result: TrainingResult) -> None:
     """Write verdict.json, predictions.parquet and model_card.md into the job's report folder."""
     report = folder / REPORT_FOLDER
     report.mkdir(parents=True, exist_ok=True)
     if result.verdict is not None:
         (report / VERDICT_FILE).write_bytes(_verdict(result, result.verdict))
-        (report / CARD_FILE).write_text(_card(spec, result, result.verdict), encoding="utf-8")
-    pq.write_table(_predictions(held, candidate, champion), report / PREDICTIONS_FILE)
+        card = _card(candidate.spec, result, result.verdict)
+        (report / CARD_FILE).write_text(card, encoding="utf-8")
+    pq.write_table(_predictions(candidate), report / PREDICTIONS_FILE)
 
 
 def _verdict(result: TrainingResult, verdict: Verdict) -> bytes:
     told = {
         "accepted": verdict.accepted,
+        "answer": verdict.answer,
         "reason": verdict.reason,
         "gates": verdict.gates,
         "candidate": result.candidate,
@@ -54,18 +51,25 @@ def _verdict(result: TrainingResult, verdict: Verdict) -> bytes:
     return msgspec.json.format(msgspec.json.encode(told), indent=2) + b"\n"
 
 
-def _predictions(held: Rows, candidate: Sequence[str], champion: ChampionSide) -> pa.Table:
+def _predictions(candidate: Candidate) -> pa.Table:
     """One line for each held-out row; the champion's is null where it has no answer."""
+    held, champion = candidate.held, candidate.champion
     theirs = iter(champion.answers or [])
+    regression = candidate.spec.task == "regression"
+
+    def column(answers: Sequence[str | None]) -> pa.Array:
+        plain = [None if answer is None else answer_of(answer) for answer in answers]
+        if not regression:
+            return pa.array(plain, pa.string())
+        return pa.array([None if answer is None else float(answer) for answer in plain], pa.float64())
+
     return pa.table(
         {
             "id": pa.array(held.frame[Column.ID].tolist()),
             "time": pa.array(held.predicted_at, pa.timestamp("us", tz="UTC")),
-            "label": pa.array(held.labels.tolist(), pa.string()),
-            "candidate": pa.array(candidate, pa.string()),
-            "champion": pa.array(
-                [next(theirs, None) if kept else None for kept in champion.kept.tolist()], pa.string()
-            ),
+            "label": column(held.labels.tolist()),
+            "candidate": column(candidate.answers),
+            "champion": column([next(theirs, None) if kept else None for kept in champion.kept.tolist()]),
         }
     )
 
@@ -83,7 +87,7 @@ def _card(spec: TrainingSpec, result: TrainingResult, verdict: Verdict) -> str:
         f"- Learnt from: {_range(result.trained_on)}",
         f"- Judged on: {_range(result.held_out)}",
         f"- Fitted again on: {_range(result.refitted_on)}",
-        f"- Verdict: {'accepted' if verdict.accepted else 'rejected'}",
+        f"- Verdict: {_VERDICTS[verdict.answer]}",
         "",
         "| metric | candidate | champion |",
         "| --- | --- | --- |",

@@ -1,17 +1,23 @@
-"""The steps of one training: choose rows, fit, judge, refit, save, check, report."""
+"""The steps of one training process: read its order's rows, make a candidate, save it, check it, report.
+
+What happens to the rows is in `candidate`, which knows no files.
+"""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from retrainer.domain.training import (
+    CHALLENGER_FOLDER,
+    CHAMPION_FOLDER,
     DATASET_FILE,
     MODEL_FOLDER,
     REPORT_FOLDER,
@@ -20,15 +26,15 @@ from retrainer.domain.training import (
     TrainingSpec,
 )
 from retrainer.domain.verdicts import Gate, verdict_of
-from retrainer.training.champion import ChampionSide, champion_side
+from retrainer.training.candidate import Candidate, classes_in, make_candidate
+from retrainer.training.challenger import compare
+from retrainer.training.champion import Ask
+from retrainer.training.checks import profile
 from retrainer.training.dataset import Rows, read_rows
-from retrainer.training.fit import Fitter
-from retrainer.training.judge import Judged, bench_of, judge
+from retrainer.training.form import Form, form_of
 from retrainer.training.models import LoadedModel, Saved, save
-from retrainer.training.order import CannotTrain
 from retrainer.training.pipeline import kinds_read
 from retrainer.training.report import write_report
-from retrainer.training.selection import Choice, contest, select
 
 _log = logging.getLogger(__name__)
 
@@ -36,44 +42,49 @@ CHECKED_ROWS: Final = 100
 """The newest rows, on which the saved model must answer as the fitted one."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Trained:
-    """A candidate before it is judged: fitted on `learnt`, which starts at row `first`; `held` was kept from it."""
-
-    first: int
-    words: str
-    fitted: Pipeline
-    learnt: Rows
-    held: Rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Kept:
-    """The model that would be registered, what it was fitted on last, and whether it could be loaded again."""
-
-    refitted: Rows | None
-    gate: Gate
-
-
 def carry_out(spec: TrainingSpec, folder: Path) -> TrainingResult:
-    """Train and judge a candidate; its model is in the folder only if it was accepted.
+    """Do what the order is for."""
+    return judge_on(spec, folder) if spec.purpose == "judge" else train(spec, folder)
+
+
+def judge_on(spec: TrainingSpec, folder: Path) -> TrainingResult:
+    """Compare the models in `challenger/` and `champion/` on the rows of the dataset.
+
+    Raises:
+        CannotTrain: the order cannot be carried out.
+        Exception: anything, from the challenger.
+    """
+    (folder / RESULT_FILE).unlink(missing_ok=True)
+    rows, form = read_rows(folder / DATASET_FILE, spec.dataset_digest), form_of(spec)
+    return compare(spec, rows, _model_in(folder / CHALLENGER_FOLDER, form), _model_in(folder / CHAMPION_FOLDER, form))
+
+
+def train(spec: TrainingSpec, folder: Path) -> TrainingResult:
+    """Train and judge a candidate; its model is in the folder unless it was rejected.
 
     Raises:
         CannotTrain: the order cannot be carried out on these rows.
         Exception: anything, from the estimator.
     """
     _clear(folder)
-    rows, words = select(read_rows(folder / DATASET_FILE, spec.dataset_digest), spec.recipe.rows)
-    fitter = Fitter(recipe=spec.recipe, cpus=spec.cpus)
-    trained = _train(spec, fitter, rows, words)
-    answers = fitter.answers(trained.fitted, trained.held)
-    champion = champion_side(folder, spec, trained.held, sorted(set(rows.labels.tolist())))
-    judged = judge(spec, trained.learnt, trained.held, answers, champion)
-    accepted = all(gate.passed for gate in judged.gates)
-    kept = _keep(spec, fitter, folder, rows, trained) if accepted else None
-    result = _result(spec, trained, champion, judged, kept)
-    write_report(folder, spec, result, held=trained.held, candidate=answers, champion=champion)
+    rows = read_rows(folder / DATASET_FILE, spec.dataset_digest)
+    candidate = make_candidate(spec, rows, _model_in(folder / CHAMPION_FOLDER, form_of(spec)))
+    result = candidate.result
+    if result.verdict is not None and result.verdict.answer != "reject":
+        result = _kept(candidate, folder)
+    write_report(folder, candidate, result)
     return result
+
+
+def _model_in(folder: Path, form: Form) -> Ask:
+    """Asks the model in a folder, which is loaded only then."""
+
+    def ask(features: pd.DataFrame) -> Sequence[str]:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"the job's folder holds no {folder.name}")
+        return LoadedModel(folder).answers(features, form)
+
+    return ask
 
 
 def _clear(folder: Path) -> None:
@@ -83,45 +94,28 @@ def _clear(folder: Path) -> None:
     (folder / RESULT_FILE).unlink(missing_ok=True)
 
 
-def _train(spec: TrainingSpec, fitter: Fitter, rows: Rows, words: str) -> _Trained:
-    older, held = rows.split(spec.recipe.holdout)
-    if not len(older) or not len(held):
-        raise CannotTrain(f"{len(rows)} rows are too few to hold {spec.recipe.holdout:g} of them out")
-    choice = _contest(spec, fitter, older) if spec.recipe.rows.kind == "auto" else Choice(first=0, words=words)
-    _log.info("learning from %s, holding out the newest %d", choice.words, len(held))
-    learnt = older.since(choice.first)
-    return _Trained(first=choice.first, words=choice.words, fitted=fitter.fit(learnt), learnt=learnt, held=held)
+def _kept(candidate: Candidate, folder: Path) -> TrainingResult:
+    """Refit where it is wanted, save, and load again: the result with the gate on that."""
+    fitted, refitted = candidate.final()
+    held, judged = candidate.held, candidate.result.verdict
+    gate = _saved(candidate, fitted, folder / MODEL_FOLDER, held.since(max(0, len(held) - CHECKED_ROWS)))
+    found = replace(candidate.result, verdict=verdict_of((*(judged.gates if judged else ()), gate)))
+    if refitted is None:
+        return found
+    classes = classes_in(candidate.spec, refitted)
+    return replace(found, refitted_on=refitted.range, classes=classes, profile=profile(refitted))
 
 
-def _contest(spec: TrainingSpec, fitter: Fitter, older: Rows) -> Choice:
-    bench = bench_of(spec)
-
-    def score(window: Rows, validation: Rows) -> float | None:
-        answers = fitter.answers(fitter.fit(window), validation)
-        return bench.value(bench.metric, validation.labels.tolist(), answers)
-
-    return contest(older, score)
-
-
-def _keep(spec: TrainingSpec, fitter: Fitter, folder: Path, rows: Rows, trained: _Trained) -> _Kept:
-    """Refit where it is wanted, save, and load again."""
-    refitted = rows.since(trained.first) if spec.recipe.refit else None
-    fitted = trained.fitted if refitted is None else fitter.fit(refitted)
-    newest = trained.held.since(max(0, len(trained.held) - CHECKED_ROWS))
-    model = folder / MODEL_FOLDER
-    saved = save(fitted, model, newest.features, kinds_read(fitted))
-    _log.info("saved as %s %s", saved.format, saved.why)
-    return _Kept(refitted=refitted, gate=_loads_and_predicts(model, newest, fitter.answers(fitted, newest), saved))
-
-
-def _loads_and_predicts(model: Path, rows: Rows, expected: list[str], saved: Saved) -> Gate:
+def _saved(candidate: Candidate, fitted: Pipeline, model: Path, rows: Rows) -> Gate:
     """The gate that what was saved can be loaded, and answers as before."""
+    form = candidate.fitter.form
+    saved = save(fitted, model, rows.features, kinds_read(fitted), form.task)
+    _log.info("saved as %s %s", saved.format, saved.why)
     try:
-        found = LoadedModel(model).answers(rows.features)
+        wrong = form.differing(LoadedModel(model).answers(rows.features, form), candidate.fitter.answers(fitted, rows))
     except Exception as error:  # noqa: BLE001 - the gate fails, whatever the model raises
         reason = f"the saved model cannot be loaded and asked: {type(error).__name__}: {error}"
         return _gate(saved, passed=False, reason=reason)
-    wrong = sum(ours != theirs for ours, theirs in zip(found, expected, strict=True))
     if wrong:
         reason = f"the saved model answers {wrong} of {len(rows)} rows differently from the fitted one"
         return _gate(saved, passed=False, reason=reason)
@@ -131,20 +125,3 @@ def _loads_and_predicts(model: Path, rows: Rows, expected: list[str], saved: Sav
 def _gate(saved: Saved, *, passed: bool, reason: str) -> Gate:
     evidence = {"format": saved.format, **({"why_not_skops": saved.why} if saved.why else {})}
     return Gate(name="loads_and_predicts", passed=passed, reason=reason, evidence=evidence)
-
-
-def _result(
-    spec: TrainingSpec, trained: _Trained, champion: ChampionSide, judged: Judged, kept: _Kept | None
-) -> TrainingResult:
-    gates: Iterable[Gate] = (*judged.gates, kept.gate) if kept else judged.gates
-    return TrainingResult(
-        job_id=spec.job_id,
-        verdict=verdict_of(tuple(gates)),
-        candidate=judged.candidate,
-        champion=judged.champion,
-        champion_by=champion.by,
-        trained_on=trained.learnt.range,
-        held_out=trained.held.range,
-        refitted_on=kept.refitted.range if kept and kept.refitted else None,
-        rows_chosen=trained.words,
-    )

@@ -40,8 +40,11 @@ class Manifest:
         return Counter({(m, side, status): n for m, side, status, n in self.rows("select * from counts") if n})
 
     def tallies(self) -> Counter[tuple[str, int, str, str, str]]:
-        """By model, slot, version, truth and answer, over all rows."""
-        query = "select model, slot, version, truth, answer, n from tallies where slice = ''"
+        """By model, slot, version, truth and answer, over all rows; without the sums of scores beside them."""
+        query = (
+            "select model, slot, version, truth, answer, n from tallies where slice = '' and "
+            "substr(truth, 1, 1) <> char(31)"
+        )
         return Counter({(m, slot, v, truth, answer): n for m, slot, v, truth, answer, n in self.rows(query) if n})
 
     def quarantined(self) -> list[tuple[Any, ...]]:

@@ -103,6 +103,8 @@ IN_A_MODEL = {
     '(accuracy, log_loss, brier, mae, rmse, mape), got "f1"',
     "triggers: {t: {drop: {metric: auc, by: 0.1}}}\n    predictions: {fields: {score: null}}": "triggers.t.drop.metric: "
     'expected a metric that needs no score, as predictions.fields.score is null, got "auc"',
+    "labels: {absent: {after: 1h, value: none}}\n    task: regression": "labels.absent.value: expected a number for a "
+    'regression, got "none"',
     "triggers: {t: {}}": "triggers.t: expected exactly one of threshold, drop, change, drift, new_class, volume, "
     "schedule, or package.module:Class",
     "triggers: {t: {drift: {features: []}}}": "triggers.t.drift.features: expected at least one, got an empty list",

@@ -45,6 +45,7 @@ def test_defaults_ask_for_nothing(asked: Asked) -> None:
         "promotion: {mode: automatic}",
         "guards: {min_coverage: 0, cooldown: 1h, per_day: 2}",
         "slices: [carrier]",
+        "judge: {slices: {max_loss: 0.05}}",
         "triggers: {t: {drop: {metric: f1, by: 0.1}}}",
         "triggers: {t: {new_class: {}}}",
         "triggers: {t: {drift: {}}}",
@@ -64,7 +65,6 @@ def test_what_is_built_asks_for_nothing(keys: str, asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("keys", "key"),
     [
-        ("judge: {slices: {max_loss: 0.05}}", "judge.slices"),
         ("training: {estimator: null, command: [make]}", "training.command"),
         ("promotion: {mode: approval}", "promotion.mode"),
         ("promotion: {mode: shadow}", "promotion.mode"),

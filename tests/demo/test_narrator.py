@@ -75,6 +75,27 @@ def test_a_rejection_says_which_gate_failed() -> None:
     assert about("", lines) == ["✗ too few rows"]
 
 
+SUSPICIOUS: Entry = {
+    "event": "rows.suspicious",
+    "model": "flights",
+    "job_id": "flights-1",
+    "on": "alert",
+    "features": [{"feature": "dep_delay", "what": "scale", "words": "dep_delay: looks like a change upstream"}],
+}
+
+
+def test_rows_that_look_broken_are_told_and_summed_up() -> None:
+    assert [line.strip() for line in about("rows", told(SUSPICIOUS))] == ["dep_delay: looks like a change upstream"]
+    figures = summary(story_of(SUSPICIOUS, SUSPICIOUS), UPSTREAM_CHANGE, 1)
+    assert figures["training rows"] == "dep_delay: looks like a change upstream"
+    assert "training rows" not in summary(story_of({"event": "service.started"}), UPSTREAM_CHANGE, 1)
+
+
+@pytest.mark.parametrize("features", [None, "dep_delay", ["dep_delay"], [{"feature": "dep_delay"}]])
+def test_rows_that_nothing_is_said_of_are_not_told(features: object) -> None:
+    assert told({**SUSPICIOUS, "features": features}) == []
+
+
 def test_long_sentences_keep_clear_of_their_label() -> None:
     lines = told({"event": "job.failed", "job_id": "j", "error": "so many words " * 10}, width=60)
 

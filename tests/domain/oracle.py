@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from retrainer.domain.events import Label, Prediction, Side
 from retrainer.domain.join import JoinPolicy, Status
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
 
 T = TypeVar("T")
@@ -123,6 +123,11 @@ def unslotted(tallies: Mapping[TallyKey, int]) -> Counter[tuple[str, str, str, s
     for key, n in tallies.items():
         merged[key.version, key.slice, key.truth, key.answer] += n
     return nonzero(merged)
+
+
+def outcomes_in(tallies: Mapping[TallyKey, int]) -> Counter[TallyKey]:
+    """The tallies of outcomes, without the arrivals that lie beside them."""
+    return Counter({key: n for key, n in tallies.items() if key.slice != ARRIVALS})
 
 
 def nonzero(counts: Mapping[T, int]) -> Counter[T]:

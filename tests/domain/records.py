@@ -142,7 +142,22 @@ def mappings(draw: st.DrawFn, topic: str = "events") -> EventMapping:
             st.sampled_from([None, ("carrier", "a.distance", "$key"), *(Field(paths=(one,)) for one in FEATURES)])
         ),
         slices=tuple(draw(st.lists(st.sampled_from([*SLICES[:4] * 4, *SLICES]), max_size=3, unique_by=_name))),
+        **draw(st.sampled_from([{}, {}, {"task": "regression"}]) | SCORED),
     )
+
+
+SCORED: Final = st.fixed_dictionaries(
+    {
+        "score": st.just(Field(paths=("score",))) | FIELDS,
+        "scores": st.sampled_from(["none", "binned", "exact"]),
+        "positive": st.sampled_from([None, "a"]),
+    }
+)
+CHANCES: Final = st.floats(0, 1) | st.sampled_from([0, 1, 0.5, 0.875, 0.005, 1e-9, None])
+SCORES: Final = st.one_of(
+    CHANCES, CHANCES, st.dictionaries(st.sampled_from(["a", "1", "late", "true", "\x1f\u00e4"]), CHANCES, max_size=4),
+    st.sampled_from([-0.1, 1.1, True, "0.5", [0.5], {"a": "0.5"}, {f"class {n}": 0.01 for n in range(400)}]),
+)  # fmt: skip
 
 
 FEATURES: Final = ["features", "a", "a.b", "$value", "$value.features", "payload.after", "$key"]
@@ -189,6 +204,12 @@ def _itself(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return strategy
 
 
+COMMON: Final[dict[str, list[st.SearchStrategy[object]]]] = {
+    "classification": [st.sampled_from(["a", "1", "late"]), st.sampled_from(["a", "1", 1, 1.5, True, 7])],
+    "regression": [st.sampled_from([1, 2.5, -3, "3.50", "1e3", "-0.0"]), st.sampled_from(["1", " 7", "nan", "x", 7])],
+}
+
+
 @st.composite
 def documents(draw: st.DrawFn, mapping: EventMapping) -> object:
     """Mostly what the mapping looks for, sometimes something else."""
@@ -197,9 +218,11 @@ def documents(draw: st.DrawFn, mapping: EventMapping) -> object:
     odd = draw(st.sampled_from([(), (), shape.paths, mapping.time.paths]))
     if odd:
         _put(document, draw(st.sampled_from(odd)), draw(ODDITIES))
-    common = draw(st.sampled_from([st.sampled_from(["a", "1", "late"]), st.sampled_from(["a", "1", 1, 1.5, True, 7])]))
+    common = draw(st.sampled_from(COMMON[mapping.task]))
     for path in shape.paths:
         _put(document, path, draw(common))
+    for path in mapping.score.paths if mapping.score and draw(st.booleans()) else ():
+        _put(document, path, draw(SCORES))
     usual = NOON if mapping.time.unit is None else NOON // _PER_UNIT[mapping.time.unit]
     for path in mapping.time.paths:
         _put(document, path, draw(st.sampled_from([st.just(usual), MOMENTS]).flatmap(_itself)))

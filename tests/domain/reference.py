@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Final
 
+from retrainer.domain.counting import Counting
 from retrainer.domain.events import Label, Prediction
 from retrainer.domain.join import (
     LATE_LABEL,
@@ -20,15 +23,18 @@ from retrainer.domain.join import (
     with_label,
     with_prediction,
 )
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
+
+OUTCOMES_ALONE: Final = Counting()
 
 
 class ReferenceIndex:
     """What `JoinTable` is, one id at a time: the ids that can still change, and the effects not drained yet."""
 
-    def __init__(self, policy: JoinPolicy, first_open: Slot | None = None) -> None:
+    def __init__(self, policy: JoinPolicy, first_open: Slot | None = None, counting: Counting = OUTCOMES_ALONE) -> None:
         self.policy = policy
+        self.counting = counting
         self.first_open = first_open
         self.moved_to_open = 0
         self._entries: dict[str, Entry] = {}
@@ -61,20 +67,32 @@ class ReferenceIndex:
         if self.policy.absent is not None:
             # What absence means is known in slots that are closing, so they are still open to it.
             for entry in self._entries.values():
-                self._count(standing(self.policy, entry, self.first_open), standing(self.policy, entry, first_open))
+                self._count(self._standing(entry, self.first_open), self._standing(entry, first_open))
         self.first_open = first_open
         for key, entry in list(self._entries.items()):
             self._forget(key, entry)
 
     def drain(self) -> Standing:
         """What has changed since the last call."""
-        drained = Standing(self._statuses, Counter({key: n for key, n in self._cells.items() if n}))
+        cells: Counter[TallyKey] = Counter()
+        for key, n in self._cells.items():
+            for (truth, answer), times in self._expanded(key):
+                cells[key._replace(truth=truth, answer=answer)] += n * times
+        drained = Standing(self._statuses, Counter({key: n for key, n in cells.items() if n}))
         self._statuses, self._cells = Counter(), Counter()
         return drained
 
+    def _expanded(self, key: TallyKey) -> Iterable[tuple[tuple[str, str], int]]:
+        if self.counting.expand is None or key.slice == ARRIVALS:
+            return [((key.truth, key.answer), 1)]
+        return self.counting.expand(key.truth, key.answer)
+
     def _replace(self, key: str, before: Entry, after: Entry) -> None:
         self._entries[key] = after
-        self._count(standing(self.policy, before, self.first_open), standing(self.policy, after, self.first_open))
+        self._count(self._standing(before, self.first_open), self._standing(after, self.first_open))
+
+    def _standing(self, entry: Entry, first_open: Slot | None) -> Standing:
+        return standing(self.policy, entry, first_open, self.counting.arriving)
 
     def _count(self, before: Standing, after: Standing) -> None:
         after.statuses.subtract(before.statuses)

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from random import Random
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pytest
 
-from retrainer.domain.triggers.base import Reading, Scene, State
-from retrainer.domain.triggers.change import Change
+from retrainer.domain.measures import SUM, expansion
+from retrainer.domain.metrics import Estimate
+from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.triggers.change import Change, words
 from retrainer.domain.values import SLOT_WIDTH, iso
 from retrainer.domain.windows import CountWindow, History
 
 SLOT = 100
 """Outcomes in a slot of these lives."""
+Slot = Counter[tuple[str, str]]
 
 
-def life(rates: Sequence[float], seed: int, *, restarting: bool = False) -> list[Reading]:
-    """What the trigger says at the end of each slot, given the accuracy in it."""
-    chance, trigger, history = Random(seed), Change(), History(CountWindow(outcomes=10))
+def hits_and_misses(rates: Sequence[float], seed: int, size: int = SLOT) -> list[Slot]:
+    """One class, with the accuracy of each slot given."""
+    rng = np.random.default_rng(seed)
+    hits = [int(rng.binomial(size, rate)) for rate in rates]
+    return [Counter({("a", "a"): hit, ("a", "b"): size - hit}) for hit in hits]
+
+
+def life(
+    slots: Iterable[Slot],
+    trigger: Change | None = None,
+    baseline: Estimate | None = None,
+    *,
+    restarting: bool = False,
+) -> list[Reading]:
+    """What the trigger says at the end of each slot."""
+    trigger, history = trigger or Change(), History(CountWindow(outcomes=10))
     state: State = {}
     readings = []
-    for slot, rate in enumerate(rates):
-        hits = sum(chance.random() < rate for _ in range(SLOT))
-        history.add(slot, Counter({("a", "a"): hits, ("a", "b"): SLOT - hits}))
+    for slot, cells in enumerate(slots):
+        history.add(slot, cells)
+        known = json.loads(json.dumps(state, sort_keys=True)) if restarting else state
         state, reading = trigger.evaluate(
-            json.loads(json.dumps(state)) if restarting else state, Scene(history=history)
+            known, Scene(history=history, baseline={baseline.metric: baseline} if baseline else {})
         )
         readings.append(reading)
     return readings
@@ -37,36 +53,185 @@ def first_fired(readings: Sequence[Reading]) -> int | None:
     return next((slot for slot, reading in enumerate(readings) if reading.fired), None)
 
 
-def test_it_hardly_ever_fires_while_quality_holds() -> None:
-    fired = [first_fired(life([0.9] * 300, seed)) is not None for seed in range(60)]
-    assert sum(fired) <= 3  # the promise is at most one in twenty, in lives over thirty times as long
+class TestWhileQualityHolds:
+    def test_it_hardly_ever_fires(self) -> None:
+        fired = [first_fired(life(hits_and_misses([0.9] * 300, seed))) is not None for seed in range(20)]
+        assert sum(fired) <= 1  # the promise is at most one in twenty, in lives over thirty times as long
+
+    def test_it_never_fires_when_quality_rises(self) -> None:
+        assert first_fired(life(hits_and_misses([0.8] * 20 + [0.95] * 200, 1))) is None
+
+    def test_nor_when_misses_come_in_runs(self) -> None:
+        """Each outcome stands for ten that are the same: without regard to that, most of these lives would fire."""
+        fired = []
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            hits = (rng.binomial(10, 0.9, 400) * 10).tolist()
+            fired.append(first_fired(life(Counter({("a", "a"): n, ("a", "b"): SLOT - n}) for n in hits)) is not None)
+        assert sum(fired) <= 2
+
+    def test_nor_on_corrections_that_come_in_pairs(self) -> None:
+        slots = hits_and_misses([0.9] * 100, 4)
+        for number in range(60, 90):
+            slots[number][("a", "a")] -= 8
+            slots[number][("b", "b")] += 8
+        assert first_fired(life(slots)) is None
 
 
-def test_it_never_fires_when_quality_rises() -> None:
-    assert first_fired(life([0.8] * 20 + [0.95] * 300, 1)) is None
+class TestAfterAFall:
+    @pytest.mark.parametrize(("after", "within"), [(0.85, 3_000), (0.8, 1_000), (0.7, 400)])
+    def test_it_fires_soon_and_says_when_it_began(self, after: float, within: int) -> None:
+        late = []
+        for seed in range(8):
+            readings = life(hits_and_misses([0.9] * 150 + [after] * 100, seed))
+            slot = first_fired(readings)
+            assert slot is not None
+            assert slot >= 150
+            late.append((slot + 1 - 150) * SLOT)
+            began = readings[slot].began
+            assert began is not None
+            assert 130 <= began // SLOT_WIDTH <= 160
+            assert readings[slot].evidence["began"] == iso(began)
+        assert sorted(late)[6] <= within
 
+    def test_it_need_not_wait_for_the_whole_reference(self) -> None:
+        slot = first_fired(life(hits_and_misses([0.9] * 25 + [0.7] * 30, 3)))
+        assert slot is not None
+        assert slot < 40
 
-@pytest.mark.parametrize(("after", "within"), [(0.8, 2_500), (0.7, 800)])
-def test_it_fires_soon_after_a_drop_and_says_when_it_began(after: float, within: int) -> None:
-    for seed in range(20):
-        readings = life([0.9] * 100 + [after] * 60, seed)
+    def test_a_slow_fall_is_not_swallowed_by_a_larger_reference(self) -> None:
+        rates = [max(0.8, 0.92 - 0.0008 * slot) for slot in range(300)]
+        assert first_fired(life(hits_and_misses(rates, 5))) is not None
+
+    def test_a_champion_that_is_bad_from_the_first_outcome_is_known_by_its_baseline(self) -> None:
+        promised = Estimate(metric="accuracy", value=0.9, n=4000, low=0.89, high=0.91)
+        bad = hits_and_misses([0.75] * 30, 6)
+        fired = life(bad, baseline=promised)
+        assert first_fired(fired) is not None
+        assert fired[-1].evidence["reference"] == "baseline"
+        assert "its baseline had 0.9" in words(fired[-1].evidence)
+        assert first_fired(life(bad)) is None
+
+    def test_one_as_good_as_its_baseline_is_not(self) -> None:
+        promised = Estimate(metric="accuracy", value=0.9, n=4000, low=0.89, high=0.91)
+        assert first_fired(life(hits_and_misses([0.89] * 200, 7), baseline=promised)) is None
+
+    def test_it_stays_fired_and_a_restart_changes_nothing(self) -> None:
+        slots = hits_and_misses([0.9] * 110 + [0.7] * 20 + [0.95] * 30, 3)
+        readings = life(slots)
         slot = first_fired(readings)
         assert slot is not None
-        assert 100 <= slot <= 100 + within // SLOT
-        began = readings[slot].evidence["began"]
-        assert iso(80 * SLOT_WIDTH) <= began <= iso(110 * SLOT_WIDTH)
+        assert all(reading == readings[slot] for reading in readings[slot:])
+        assert life(slots, restarting=True) == readings
 
 
-def test_it_says_nothing_before_the_reference_is_known() -> None:
-    readings = life([0.9] * 9, 0)
+class TestLosses:
+    @pytest.mark.parametrize(("metric", "scale"), [("mae", 1.5), ("rmse", 1.3), ("mape", 1.5)])
+    def test_errors_that_grow_are_noticed_and_others_are_not(self, metric: str, scale: float) -> None:
+        expand = expansion("regression", scores="none", positive=None)
+        assert expand is not None
+        rng = np.random.default_rng(8)
+
+        def slot(scale: float) -> Slot:
+            cells: Slot = Counter()
+            for error in rng.normal(0, scale, 50).tolist():
+                for cell, n in expand("10", repr(10 + error)):
+                    cells[cell] += n
+            return cells
+
+        steady, worse = [slot(1.0) for _ in range(100)], [slot(scale) for _ in range(40)]
+        readings = life([*steady, *worse], Change(metric=metric, reference=2000))
+        fired = first_fired(readings)
+        assert fired is not None
+        assert fired >= 100
+        assert readings[-1].evidence["found"] > readings[-1].evidence["expected"]
+
+    def test_a_slot_without_a_score_says_nothing(self) -> None:
+        found = life([Counter({("a", "a"): 5})], Change(metric="brier"))
+        assert found == [Reading()]
+        assert SUM not in found[0].evidence
+
+
+def classes(zeros: int, ones: int, rng: np.random.Generator, *, zero: float = 0.95, one: float = 0.8) -> Slot:
+    zeros_hit, ones_hit = int(rng.binomial(zeros, zero)), int(rng.binomial(ones, one))
+    return Counter(
+        {
+            ("0", "0"): zeros_hit,
+            ("0", "1"): zeros - zeros_hit,
+            ("1", "1"): ones_hit,
+            ("1", "0"): ones - ones_hit,
+        }
+    )
+
+
+class TestLateLabels:
+    def test_a_burst_of_one_class_after_a_stall_does_not_fire(self) -> None:
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            usual = [classes(60, 40, rng) for _ in range(150)]
+            backlog = [classes(0, 500, rng) for _ in range(4)] + [classes(500, 0, rng) for _ in range(6)]
+            readings = life([*usual, *backlog, *[classes(60, 40, rng) for _ in range(150)]])
+            assert first_fired(readings) is None
+            assert any(reading.level is Level.WARNED for reading in readings)
+            assert readings[-1].level is Level.QUIET
+
+    def test_nor_does_a_class_whose_labels_come_late_at_the_start(self) -> None:
+        for seed in range(4):
+            rng = np.random.default_rng(seed)
+            early = [classes(60, 0, rng) for _ in range(50)]
+            readings = life([*early, *[classes(60, 40, rng) for _ in range(600)]])
+            assert first_fired(readings) is None
+            assert readings[-1].level is Level.QUIET
+
+    def test_a_fall_meanwhile_is_noticed(self) -> None:
+        rng = np.random.default_rng(9)
+        early = [classes(60, 0, rng) for _ in range(50)]
+        later = [classes(60, 40, rng) for _ in range(300)]
+        fallen = [classes(60, 40, rng, zero=0.85, one=0.7) for _ in range(30)]
+        slot = first_fired(life([*early, *later, *fallen]))
+        assert slot is not None
+        assert slot >= 350
+
+    def test_a_backlog_larger_than_the_reference_does_not_fire_either(self) -> None:
+        rng = np.random.default_rng(12)
+        usual = [classes(60, 40, rng) for _ in range(150)]
+        backlog = [classes(0, 1000, rng) for _ in range(4)] + [classes(1000, 0, rng) for _ in range(6)]
+        readings = life([*usual, *backlog, *[classes(60, 40, rng) for _ in range(50)]], Change(reference=2000))
+        assert first_fired(readings) is None
+
+    def test_a_mix_that_has_changed_for_good_fires_in_the_end(self) -> None:
+        rng = np.random.default_rng(10)
+        trigger = Change(reference=2000)
+        slots = [classes(60, 40, rng) for _ in range(100)] + [classes(20, 80, rng) for _ in range(100)]
+        readings = life(slots, trigger)
+        warned = next(slot for slot, reading in enumerate(readings) if reading.level is Level.WARNED)
+        fired = first_fired(readings)
+        assert 100 <= warned < 120
+        assert fired is not None
+        assert warned + 20 <= fired <= warned + 25
+        assert "the mix of label classes explains it" in words(readings[-1].evidence)
+
+
+def test_it_says_how_far_it_is_while_it_learns() -> None:
+    readings = life(hits_and_misses([0.9] * 4, 0))
     assert not any(reading.fired for reading in readings)
-    assert readings[-1].evidence == {"reference": "900 of 1000 outcomes"}
+    assert words(readings[-1].evidence) == "it is still learning what to expect (400 of 500 outcomes)"
 
 
-def test_it_stays_fired_and_a_restart_changes_nothing() -> None:
-    rates = [0.9] * 50 + [0.7] * 20 + [0.95] * 50
-    readings = life(rates, 3)
-    slot = first_fired(readings)
-    assert slot is not None
-    assert all(reading.fired for reading in readings[slot:])
-    assert life(rates, 3, restarting=True) == readings
+def test_the_words_tell_value_reference_and_strength() -> None:
+    readings = life(hits_and_misses([0.9] * 110 + [0.7] * 20, 3))
+    said = words(readings[-1].evidence)
+    assert "since 1970-01-01T01:50:00+00:00, where its 10000 first outcomes had" in said
+    assert "20 needed" in said
+
+
+def test_what_it_remembers_is_small() -> None:
+    """However long the life."""
+    sizes = []
+    history, trigger = History(CountWindow(outcomes=10)), Change()
+    state: State = {}
+    for slot, cells in enumerate(hits_and_misses([0.9] * 1000, 11)):
+        history.add(slot, cells)
+        state = trigger.evaluate(state, Scene(history=history))[0]
+        sizes.append(len(json.dumps(state)))
+    assert max(sizes) < 6000

@@ -128,7 +128,7 @@ class OneByOne:
 
     def __init__(self, policy: IngestPolicy) -> None:
         self.policy = policy
-        self.index = ReferenceIndex(policy.join)
+        self.index = ReferenceIndex(policy.join, counting=policy.counting)
         self.clock = EventClock([ONLY], policy.join.lateness)
         self.counts: Counter[tuple[Side, str]] = Counter()
 
@@ -168,6 +168,7 @@ TOPICS = st.sampled_from([("events", "events"), ("events", "other"), ("other", "
 @given(st.data(), TOPICS)
 def test_a_model_comes_to_the_same_as_record_by_record(data: st.DataObject, topics: tuple[str, str]) -> None:
     predictions, labels = (data.draw(mappings(topic)) for topic in topics)
+    labels = replace(labels, task=predictions.task)
     policy = IngestPolicy(model="m", predictions=predictions, labels=labels, join=JOIN)
     found = data.draw(records(predictions if topics[0] == "events" else labels))
     sizes = data.draw(st.lists(st.integers(1, 5), max_size=len(found)))

@@ -13,19 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.conditions import parse
-from retrainer.domain.decisions import (
-    DAY,
-    WALL_FLOOR,
-    Covered,
-    Decision,
-    DecisionPolicy,
-    Guards,
-    Outcome,
-    PastJob,
-    Situation,
-    Unfair,
-    decide,
-)
+from retrainer.domain.decisions import Decision, Outcome, decide
+from retrainer.domain.guards import DAY, WALL_FLOOR
+from retrainer.domain.situation import Covered, DecisionPolicy, Guards, PastJob, Situation, Unfair
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.values import SECOND, Micros, iso, slot_of
 from tests.domain.making import MINUTE, NOON, quick, restored

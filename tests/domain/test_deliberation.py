@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrainer.domain.decisions import WALL_FLOOR, Decision, DecisionPolicy, Guards, Outcome
+from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.deliberation import Deliberation, DeliberationPolicy
 from retrainer.domain.evaluation import Fact, Memory, WatchPolicy
+from retrainer.domain.guards import WALL_FLOOR
 from retrainer.domain.jobs import Job, JobState
 from retrainer.domain.ledger import Reign
+from retrainer.domain.situation import DecisionPolicy, Guards
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.threshold import Threshold

@@ -59,6 +59,12 @@ DIFFERENT = {
     "order of paths": with_predictions(value=Field(paths=("answer", "prediction"))),
     "version": with_predictions(version=Field(paths=("version",))),
     "score in the version's place": with_predictions(score=Field(paths=("version",))),
+    "scores in bins": with_predictions(score=Field(paths=("score",)), scores="binned"),
+    "exact scores": with_predictions(score=Field(paths=("score",)), scores="exact"),
+    "scores of a class": with_predictions(score=Field(paths=("score",)), scores="exact", positive="a"),
+    "numbers": replace(
+        POLICY, predictions=replace(PREDICTIONS, task="regression"), labels=replace(LABELS, task="regression")
+    ),
     "where's text": with_predictions(where={"airline": "DL", "country": "US"}),
     "where's path": with_predictions(where={"carrier": "UA", "country": "US"}),
     "less where": with_predictions(where={"airline": "UA"}),
@@ -101,6 +107,7 @@ def test_no_field_is_forgotten_above(kind: type) -> None:
         IngestPolicy: {"model", "predictions", "labels", "join"},
         EventMapping: {
             *("topic", "id", "time", "value", "version", "score", "where", "classes", "features", "slices"),
+            *("scores", "positive", "task"),
         },
         Field: {"paths", "unit"},
         JoinPolicy: {"max_delay", "lateness", "corrections", "absent"},

@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.adapters.decoding import JsonDecoder
+from retrainer.domain.answers import LONGEST_CLASS
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record, Side
 from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress, imbalance
 from retrainer.domain.join import JoinPolicy
-from retrainer.domain.mapping import LONGEST_CLASS, LONGEST_REASON, EventMapping, Field
+from retrainer.domain.mapping import LONGEST_REASON, EventMapping, Field
 from retrainer.domain.slices import SlicePolicy
 from retrainer.service.intake import Intake
 from tests.domain.making import MINUTE, NOON, thorough

@@ -7,20 +7,28 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
+import pytest
 from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128_intdigest
 
+from retrainer.domain import cells as cells_module
+from retrainer.domain import index as index_module
+from retrainer.domain.arrivals import ArrivalPolicy
+from retrainer.domain.counting import Counting
 from retrainer.domain.entries import RETRACTION, packed
+from retrainer.domain.event_columns import Events
 from retrainer.domain.events import Label, Origin, Prediction
-from retrainer.domain.index import Events, JoinTable
+from retrainer.domain.index import JoinTable
 from retrainer.domain.join import Absent, JoinPolicy
+from retrainer.domain.measures import expansion
 from retrainer.domain.values import SLOT_WIDTH
 from tests.domain.reference import ReferenceIndex
 
 MINUTE = SLOT_WIDTH
-Step = Prediction | Label | int
+Event = Prediction | Label
+Step = Event | int
 """An event, or the slot before which all are closed."""
 
 POLICIES = [
@@ -31,6 +39,21 @@ POLICIES = [
 ]
 
 
+COUNTING = [
+    Counting(),
+    Counting(arriving=ArrivalPolicy(width=2)),
+    Counting(
+        expand=expansion("classification", scores="exact", positive="a"),
+        arriving=ArrivalPolicy(width=1, positive="a"),
+    ),
+    Counting(
+        expand=expansion("regression", scores="none", positive=None), arriving=ArrivalPolicy(width=5, task="regression")
+    ),
+]
+ANSWERS = ["a", "b", "a\x1f0.5", "b\x1f0.5", "b\x1f0.93", 'a\x1f{"a":1,"b":0}', 'b\x1f{"a":1}', "1", "2.5"]
+TRUTHS = ["a", "b", "1", None]
+
+
 @st.composite
 def predictions(draw: st.DrawFn) -> Prediction:
     key, offset = draw(st.integers(0, 7)), draw(st.integers(0, 10**6))
@@ -38,7 +61,7 @@ def predictions(draw: st.DrawFn) -> Prediction:
         str(key),
         (2 * key + draw(st.integers(0, 3))) * MINUTE + draw(st.sampled_from([0, 1, MINUTE - 1])),
         Origin("predictions", draw(st.integers(0, 2)), offset),
-        draw(st.sampled_from("ab")),
+        draw(st.sampled_from(ANSWERS)),
         draw(st.sampled_from(["1", "2"])),
         draw(st.sampled_from([(), ("x",), ("x", "y=1")])),
     )
@@ -49,7 +72,7 @@ def labels(draw: st.DrawFn) -> Label:
     key, offset = draw(st.integers(0, 7)), draw(st.integers(0, 10**6))
     time = (2 * key + draw(st.integers(-9, 11))) * MINUTE + draw(st.sampled_from([0, 1, MINUTE - 1]))
     origin = Origin("labels", draw(st.integers(0, 2)), offset)
-    return Label(str(key), time, origin, draw(st.sampled_from(["a", "b", None])))
+    return Label(str(key), time, origin, draw(st.sampled_from(TRUTHS)))
 
 
 CLOSES = st.integers(-5, 40)
@@ -109,13 +132,24 @@ def facts(join: ReferenceIndex | JoinTable) -> tuple[object, ...]:
 
 
 @settings(max_examples=1500, deadline=None)
-@given(policy=st.sampled_from(POLICIES), steps=STEPS, sizes=st.lists(st.integers(1, 20), min_size=1))
-def test_it_is_the_reference_in_columns(policy: JoinPolicy, steps: list[Step], sizes: list[int]) -> None:
-    fed, reference = Fed(JoinTable(policy)), ReferenceIndex(policy)
-    feed(fed, reference, steps, sizes)
-    found = facts(reference)
-    note(f"moved: {found[3] != 0}")
-    assert facts(fed.table) == found
+@given(
+    policy=st.sampled_from(POLICIES),
+    counting=st.sampled_from(COUNTING),
+    steps=STEPS,
+    sizes=st.lists(st.integers(1, 20), min_size=1),
+    spare=st.sampled_from([0, 0, 3, 100]),
+)
+def test_it_is_the_reference_in_columns(
+    policy: JoinPolicy, counting: Counting, steps: list[Step], sizes: list[int], spare: int
+) -> None:
+    fed, reference = Fed(JoinTable(policy, counting=counting)), ReferenceIndex(policy, counting=counting)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(index_module, "_SPARE_VALUES", spare)
+        patched.setattr(cells_module, "_AT_ONCE", 3)
+        feed(fed, reference, steps, sizes)
+        found = facts(reference)
+        note(f"moved: {found[3] != 0}, values forgotten: {fed.table.values.generation > 0}")
+        assert facts(fed.table) == found
 
 
 @settings(max_examples=300, deadline=None)
@@ -124,7 +158,7 @@ def test_it_goes_on_from_its_dump(policy: JoinPolicy, before: list[Step], after:
     fed, reference = Fed(JoinTable(policy)), ReferenceIndex(policy)
     feed(fed, reference, before, [7])
     assert facts(fed.table) == facts(reference)
-    again = JoinTable(policy, fed.table.first_open)
+    again = JoinTable(policy, fed.table.first_open, fed.table.counting)
     again.restore(fed.table.dump())
     again.moved_to_open = fed.table.moved_to_open
     feed(Fed(again), reference, after, [7])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrainer.domain.arrivals import DELAY, HIT, PREDICTED, ArrivalKey, delay_bucket
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.ingest import IngestPolicy, ModelDelta, ModelIngest, Progress, imbalance
@@ -18,6 +19,7 @@ from retrainer.domain.mapping import Envelope, EventMapping, Field, Unusable
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Micros, slot_of
 from tests.domain.making import MINUTE, NOON, TOMBSTONE, envelope, thorough
+from tests.domain.oracle import outcomes_in
 
 JOIN = JoinPolicy(max_delay=60 * MINUTE, lateness=MINUTE)
 CLICKS = replace(JOIN, absent=Absent(after=5 * MINUTE, value="no"))
@@ -178,7 +180,7 @@ class TestRetractions:
             (L, "superseded"): 1,
             (L, "retracting"): 1,
         }
-        assert sorted(delta.tallies.values()) == [-1, 1]
+        assert sorted(outcomes_in(delta.tallies).values()) == [-1, 1]
         assert imbalance(delta.counts) == {}
 
     @pytest.mark.parametrize(("topic", "side"), [("predictions", P), ("labels", L)])
@@ -221,7 +223,7 @@ class TestRetractions:
         found.advance_to(NOON + 2 * MINUTE)
         delta = found.drain()
         assert delta.counts == {(P, "pending"): -1, (P, "implied"): 1}
-        assert delta.tallies == {TallyKey("", WHOLE, slot_of(NOON) + 1, "no", "x"): 1}
+        assert outcomes_in(delta.tallies) == {TallyKey("", WHOLE, slot_of(NOON) + 1, "no", "x"): 1}
 
 
 class TestProgress:
@@ -267,7 +269,12 @@ class TestDraining:
         assert found.drain() == ModelDelta(
             model="m",
             progress=Progress(watermark=NOON + 2 * MINUTE, first_open=slot),
-            tallies={TallyKey("7", WHOLE, slot, "x", "x"): 1},
+            tallies={
+                TallyKey("7", WHOLE, slot, "x", "x"): 1,
+                ArrivalKey("7", slot_of(NOON), PREDICTED, slot_of(NOON)).in_tallies: 1,
+                ArrivalKey("7", slot, HIT, slot_of(NOON)).in_tallies: 1,
+                ArrivalKey("7", slot, DELAY, delay_bucket(MINUTE)).in_tallies: 1,
+            },
             counts={
                 (P, "consumed"): 1,
                 (P, "joined"): 1,

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.decisions import Decision, Outcome, PastJob
+from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.jobs import ENDED, JobState, job_for, job_id_of
+from retrainer.domain.situation import PastJob
 from tests.domain.making import NOON, quick
 
 DECISION = Decision(

@@ -24,7 +24,6 @@ from retrainer.domain.mapping import (
     matches,
     prediction_of,
     tells_time,
-    topics,
 )
 from retrainer.domain.values import SECOND, iso, to_micros
 from tests.domain.making import NOON, TOMBSTONE, envelope, nested, thorough
@@ -335,7 +334,3 @@ def usable(
         return read(how, found)
     except Unusable as unusable:
         return str(unusable)
-
-
-def test_topics_are_named_once_in_order() -> None:
-    assert topics([mapping(topic="b"), mapping(topic="a"), mapping(topic="b")]) == ("a", "b")

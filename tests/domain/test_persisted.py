@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain import evaluation, training
+from retrainer.domain.challenge import Differences, RowLoss
 from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.evaluation import Memory
 from retrainer.domain.jobs import Job, JobState
@@ -33,12 +34,21 @@ readings = st.dictionaries(words, st.builds(Reading, level=st.sampled_from(Level
 triggers = st.lists(words, max_size=2).map(tuple)
 verdicts = st.builds(
     Verdict,
-    gates=st.lists(st.builds(Gate, name=words, passed=st.booleans(), reason=words, evidence=evidence), max_size=2).map(
-        tuple
-    ),
+    gates=st.lists(
+        st.builds(Gate, name=words, passed=st.booleans(), reason=words, evidence=evidence, undecided=st.booleans()),
+        max_size=2,
+    ).map(tuple),
 )
 ranges = st.none() | st.builds(RowRange, rows=st.integers(0, 2**40), first=times, last=times)
 scores = st.dictionaries(words, finite, max_size=2)
+estimates = st.dictionaries(
+    words,
+    st.builds(Estimate, metric=words, value=finite, n=times, low=st.none() | finite, high=st.none() | finite),
+    max_size=2,
+)
+row_losses = st.none() | st.builds(
+    RowLoss, kind=st.sampled_from(["wrong", "absolute"]), scale=finite, weights=scores, exact=st.booleans()
+)
 results = st.builds(
     TrainingResult,
     job_id=words,
@@ -51,6 +61,10 @@ results = st.builds(
     held_out=ranges,
     refitted_on=ranges,
     rows_chosen=words,
+    evaluation=estimates,
+    classes=triggers,
+    row_loss=row_losses,
+    compared=st.none() | st.builds(Differences, values=st.lists(finite, max_size=3).map(tuple)),
     seconds=finite,
 )
 rows = st.builds(
@@ -67,11 +81,22 @@ specs = st.builds(
     metrics=triggers,
     positive=st.none() | words,
     recipe=st.builds(Recipe, estimator=words, params=evidence, rows=rows, holdout=finite, refit=st.booleans()),
-    judge=st.builds(JudgePolicy, min_rows=st.integers(1, 10**6), improvement=finite, floors=scores),
+    judge=st.builds(
+        JudgePolicy,
+        min_rows=st.integers(1, 10**6),
+        improvement=finite,
+        floors=scores,
+        max_slice_loss=st.none() | finite,
+    ),
     judgement=st.integers(1, 99),
     champion_version=st.none() | words,
     dataset_digest=words,
     cpus=st.integers(1, 64),
+    purpose=st.sampled_from(["train", "judge"]),
+    began=st.none() | times,
+    champion_trained_to=st.none() | times,
+    row_loss=row_losses,
+    slices=st.dictionaries(words, st.none() | words, max_size=2),
 )
 memories = st.builds(
     Memory,
@@ -83,11 +108,7 @@ memories = st.builds(
     total=times,
     triggers=st.dictionaries(words, evidence, max_size=2),
     readings=readings,
-    metrics=st.dictionaries(
-        words,
-        st.builds(Estimate, metric=words, value=finite, n=times, low=st.none() | finite, high=st.none() | finite),
-        max_size=2,
-    ),
+    metrics=estimates,
     metric_window=words,
     beat=times,
     latched=readings,
@@ -129,6 +150,7 @@ jobs = st.builds(
     version=words,
     error=words,
     ended_at=st.none() | times,
+    began=st.none() | times,
 )
 
 

@@ -13,17 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrainer.domain.measures import expansion
+from retrainer.domain.paired import compare_accuracy, exact_p, score_p
 from retrainer.domain.verdicts import (
+    FIRST_LOOK,
     Bench,
     Gate,
     HeldOut,
     JudgePolicy,
-    compare_accuracy,
     enough_rows,
     error_share,
-    exact_p,
     judge,
-    score_p,
+    judging_on_share,
     verdict_of,
 )
 
@@ -33,9 +34,7 @@ def rows_of(both: int, wins: int, losses: int, neither: int = 0) -> HeldOut:
     candidate = ["x"] * (both + wins) + ["y"] * (losses + neither)
     champion = ["x"] * both + ["y"] * wins + ["x"] * losses + ["y"] * neither
     labels = ["x"] * len(candidate)
-    return HeldOut(
-        labels=labels, candidate=candidate, champion=champion, majority=["y"] * len(labels), last_class=labels
-    )
+    return HeldOut(labels=labels, candidate=candidate, champion=champion, usual=["y"] * len(labels), last=labels)
 
 
 def bench(*, judgement: int = 1, metric: str = "accuracy", **policy: Any) -> Bench:
@@ -107,6 +106,11 @@ class TestErrorShare:
         assert against_champion(rows, judgement=1).passed
         assert not against_champion(rows, judgement=2).passed
 
+    def test_the_first_look_and_judging_on_share_it(self) -> None:
+        first = bench(judgement=3).error_share
+        assert first == FIRST_LOOK * error_share(0.95, 3)
+        assert first + judging_on_share(0.95, 3) == pytest.approx(error_share(0.95, 3))
+
     def test_counts_from_one(self) -> None:
         with pytest.raises(ValueError, match="from 1"):
             error_share(0.95, 0)
@@ -117,7 +121,7 @@ class TestAgainstTheChampion:
         found = against_champion(rows_of(both=600, wins=212, losses=97, neither=91))
         assert found.reason == (
             "the candidate right on 212 rows where the champion was wrong, wrong on 97 where it was right:"
-            " p=2.7e-11 <= 0.025"
+            " p=2.7e-11 <= 0.02"
         )
         assert found.evidence == {
             "b": 212,
@@ -129,7 +133,8 @@ class TestAgainstTheChampion:
             "difference": pytest.approx(0.115),
             "improvement": 0.0,
             "p": pytest.approx(exact_p(212, 97)),
-            "alpha": pytest.approx(0.025),
+            "p_worse": pytest.approx(1),
+            "alpha": pytest.approx(0.02),
             "judgement": 1,
             "test": "mcnemar",
         }
@@ -142,9 +147,7 @@ class TestAgainstTheChampion:
     @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("xyz")), min_size=1, max_size=200))
     def test_an_equal_candidate_is_never_accepted(self, pairs: list[tuple[str, str]]) -> None:
         labels, answers = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        rows = HeldOut(
-            labels=labels, candidate=answers, champion=answers, majority=["w"] * len(pairs), last_class=labels
-        )
+        rows = HeldOut(labels=labels, candidate=answers, champion=answers, usual=["w"] * len(pairs), last=labels)
         assert not against_champion(rows).passed
 
     def test_an_improvement_is_asked_for_with_a_score_test(self) -> None:
@@ -161,11 +164,11 @@ class TestAgainstTheChampion:
         assert against_champion(rows, improvement=-0.03).passed
 
     def test_the_majority_is_a_floor_by_its_value(self) -> None:
-        rows = replace(rows_of(both=5, wins=12, losses=0, neither=20), majority=["x"] * 20 + ["y"] * 17)
+        rows = replace(rows_of(both=5, wins=12, losses=0, neither=20), usual=["x"] * 20 + ["y"] * 17)
         gates = judge(bench(), rows)
         assert named(gates, "better_than_champion").passed
         assert not named(gates, "better_than_majority").passed
-        reason = "accuracy 0.4595 <= 0.5405 of always saying the commonest class"
+        reason = "accuracy 0.4595 < 0.5405 of always saying the commonest class"
         assert named(gates, "better_than_majority").reason == reason
 
 
@@ -208,8 +211,8 @@ class TestWithoutAChampion:
             labels=labels,
             candidate=candidate * 10,
             champion=None,
-            majority="x" * len(labels),
-            last_class=last_class * 10,
+            usual="x" * len(labels),
+            last=last_class * 10,
         )
 
     def test_the_baselines_are_the_gates(self) -> None:
@@ -221,7 +224,7 @@ class TestWithoutAChampion:
     def test_the_majority_must_be_beaten_beyond_chance(self) -> None:
         labels = ["x"] * 100 + ["y"] * 50
         candidate = ["x"] * 99 + ["y"] * 3 + ["x"] * 48
-        rows = HeldOut(labels=labels, candidate=candidate, champion=None, majority=["x"] * 150, last_class=["y"] * 150)
+        rows = HeldOut(labels=labels, candidate=candidate, champion=None, usual=["x"] * 150, last=["y"] * 150)
         found = named(judge(bench(), rows), "better_than_majority")
         assert found.evidence["candidate"] > found.evidence["other"]
         assert not found.passed
@@ -246,14 +249,14 @@ class TestOtherGates:
         assert not named(gates, "floor_recall").passed
 
     def test_without_rows_no_metric_has_a_value_and_no_gate_passes(self) -> None:
-        rows = HeldOut(labels=[], candidate=[], champion=[], majority=[], last_class=[])
+        rows = HeldOut(labels=[], candidate=[], champion=[], usual=[], last=[])
         gates = judge(bench(floors={"accuracy": 0.5}), rows)
         assert not any(gate.passed for gate in gates)
         assert named(gates, "better_than_champion").reason == "accuracy has no value on 0 held-out rows"
 
     def test_every_contestant_answers_every_row(self) -> None:
         with pytest.raises(ValueError, match="every held-out row"):
-            HeldOut(labels=["x"], candidate=[], champion=None, majority=["x"], last_class=["x"])
+            HeldOut(labels=["x"], candidate=[], champion=None, usual=["x"], last=["x"])
 
     def test_a_verdict_gives_the_reasons_that_failed(self) -> None:
         passed = Gate(name="a", passed=True, reason="a is fine")
@@ -263,6 +266,86 @@ class TestOtherGates:
         assert verdict_of([passed]).reason == "a is fine"
         with pytest.raises(ValueError, match="at least one gate"):
             verdict_of([])
+
+
+class TestAnswers:
+    """Accept, reject, or inconclusive: then the candidate is judged on."""
+
+    @staticmethod
+    def answer(wins: int, losses: int, **policy: Any) -> str:
+        return verdict_of(judge(bench(**policy), rows_of(both=600, wins=wins, losses=losses))).answer
+
+    @pytest.mark.parametrize(
+        ("wins", "losses", "answer"),
+        [
+            (80, 20, "accept"),
+            (60, 40, "inconclusive"),
+            (50, 50, "inconclusive"),
+            (42, 58, "reject"),
+            (20, 80, "reject"),
+        ],
+    )
+    def test_follow_the_evidence(self, wins: int, losses: int, answer: str) -> None:
+        assert self.answer(wins, losses) == answer
+
+    def test_a_floor_that_fails_is_a_rejection(self) -> None:
+        assert self.answer(60, 40, floors={"accuracy": 0.99}) == "reject"
+        assert self.answer(60, 40, min_rows=10_000) == "reject"
+
+    def test_an_improvement_that_is_out_of_reach_is_a_rejection(self) -> None:
+        assert self.answer(60, 40, improvement=0.01) == "inconclusive"
+        assert self.answer(60, 40, improvement=0.1) == "reject"
+
+    def test_nothing_is_judged_on_without_a_champion(self) -> None:
+        labels = ["x"] * 100 + ["y"] * 50
+        candidate = ["x"] * 99 + ["y"] * 3 + ["x"] * 48
+        rows = HeldOut(labels=labels, candidate=candidate, champion=None, usual=["x"] * 150, last=["y"] * 150)
+        assert verdict_of(judge(bench(), rows)).answer == "reject"
+
+    def test_only_an_accepted_one_is_accepted(self) -> None:
+        gates = [Gate(name="a", passed=True, reason=""), Gate(name="b", passed=False, reason="", undecided=True)]
+        assert (verdict_of(gates).answer, verdict_of(gates).accepted) == ("inconclusive", False)
+        assert verdict_of([*gates, Gate(name="c", passed=False, reason="")]).answer == "reject"
+
+
+class TestRegression:
+    """Errors are better where they are lower."""
+
+    @staticmethod
+    def bench(**policy: Any) -> Bench:
+        return Bench(
+            policy=JudgePolicy(**({"min_rows": 3} | policy)),
+            metric="mae",
+            positive=None,
+            judgement=1,
+            task="regression",
+            expand=expansion("regression", scores="none", positive=None),
+        )
+
+    rows = HeldOut(
+        labels=["1", "2", "3", "4"],
+        candidate=["1.5", "2", "3", "4"],
+        champion=None,
+        usual=["2.5"] * 4,
+        last=["0", "1", "2", "3"],
+    )
+
+    def test_the_baselines_are_the_mean_and_the_last_value(self) -> None:
+        gates = judge(self.bench(), self.rows)
+        assert [gate.name for gate in gates] == ["enough_rows", "better_than_mean", "better_than_last_value"]
+        last = named(gates, "better_than_last_value")
+        assert last.passed
+        assert last.reason == "mae 0.1250 < 1.0000 of repeating the last value seen"
+        swapped = replace(self.rows, candidate=self.rows.last, last=self.rows.candidate)
+        assert not named(judge(self.bench(), swapped), "better_than_last_value").passed
+
+    def test_a_floor_of_an_error_is_the_greatest_value(self) -> None:
+        gates = judge(self.bench(floors={"mae": 0.125, "rmse": 0.2, "r2": 0.9}), self.rows)
+        assert named(gates, "floor_mae").reason == "mae 0.1250 <= 0.125, its floor"
+        assert named(gates, "floor_mae").passed
+        assert named(gates, "floor_rmse").reason == "rmse 0.2500 > 0.2, its floor"
+        assert not named(gates, "floor_rmse").passed
+        assert named(gates, "floor_r2").passed
 
 
 def test_a_comparison_has_both_values() -> None:

@@ -167,7 +167,19 @@ BUGS: Final = (
     Bug(
         name="late-event-in-a-closed-slot (columns)",
         file=_INDEX,
-        old="            slots = np.maximum(slots, self.first_open)\n",
+        old="        return np.maximum(slots, self.first_open), _count(",
+        new="        return slots, _count(",
+    ),
+    Bug(
+        name="prediction-after-its-label-never-arrives",
+        file=_INDEX,
+        old="        self._count_predictions(events)\n        self._statuses[WAITING] -= len(rows)\n",
+        new="        self._statuses[WAITING] -= len(rows)\n",
+    ),
+    Bug(
+        name="values-given-away-that-labels-have",
+        file="retrainer/domain/rows.py",
+        old="        used[truth[truth >= 0]] = True\n",
         new="",
     ),
     Bug(

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from retrainer.domain import cells as cells_module
+from retrainer.domain import column_sums as sums_module
+from retrainer.domain import index as index_module
 from retrainer.domain import keytable as keytable_module
 from retrainer.domain import rows as rows_module
 from retrainer.domain.events import Partition
@@ -62,7 +64,9 @@ SCALES: Final = st.builds(
 _SMALL: Final[Sequence[tuple[Any, str, int]]] = (
     (rows_module, "_BLOCK", 4),
     (keytable_module, "_FEWEST", 8),
-    (cells_module, "_SUM_UP_FROM", 6),
+    (sums_module, "_SUM_UP_FROM", 6),
+    (cells_module, "_AT_ONCE", 3),
+    (index_module, "_SPARE_VALUES", 2),
     (merging_module, "FAN_IN", 2),
     (housekeeping_module, "FAN_IN", 2),
     (housekeeping_module, "NEWEST_KEPT", 1),

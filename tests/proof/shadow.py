@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrainer.adapters.memory_manifest import Tables
+from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record, Side
 from retrainer.domain.fingerprints import fingerprint
 from retrainer.domain.ingest import IngestPolicy, imbalance
 from retrainer.domain.join import Status
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, slot_of
-from tests.domain.oracle import expected, nonzero, unslotted
+from tests.domain.oracle import expected, nonzero, outcomes_in, unslotted
 from tests.domain.reference import ReferenceIndex
 from tests.proof.events import PATIENT, Event
 
@@ -26,7 +27,7 @@ class Followed:
 
     def __init__(self, policy: IngestPolicy) -> None:
         self.policy = policy
-        self.index = ReferenceIndex(policy.join)
+        self.index = ReferenceIndex(policy.join, counting=policy.counting)
         self.counts: Counter[Status] = Counter()
         self.tallies: Counter[TallyKey] = Counter()
         self.facts: list[Prediction | Label] = []
@@ -140,8 +141,9 @@ class Shadow:
             assert not (followed.punctual and stored.moved), f"{name}: outcomes moved to an open slot"
             assert stored.progress.first_open == followed.index.first_open, f"{name}: closed slots"
             _check_sums(name, counts, tallies, followed.facts)
+            _check_arrivals(name, counts, tallies)
             if name in PATIENT and not self.is_over:
-                self._compare_ideal(name, counts, tallies)
+                self._compare_ideal(name, counts, outcomes_in(tallies))
 
     def _compare_ideal(self, name: str, counts: Counter[Status], tallies: Counter[TallyKey]) -> None:
         """Against the oracle that knows neither commits nor order."""
@@ -163,7 +165,7 @@ class Shadow:
             counts = _with_unused(ideal.counts + now.counts, followed.counts)
             tallies = unslotted(ideal.tallies) + unslotted(now.tallies)
             _same(f"{name}: counts when all is forgotten", nonzero(tables.counts_of(name)), counts)
-            _same(f"{name}: tallies when all is forgotten", unslotted(_tallies(tables, name)), tallies)
+            _same(f"{name}: tallies when all is forgotten", unslotted(outcomes_in(_tallies(tables, name))), tallies)
 
     def _newest_of(self, part: Sequence[Place], models: Sequence[IngestPolicy]) -> Micros:
         """The newest event time of a part that any of the models can use; 0 if there is none."""
@@ -184,6 +186,18 @@ def _check_sums(
     assert known <= sum(isinstance(fact, Prediction) for fact in facts), f"{name}: more outcomes than predictions"
     assert all(n >= 0 for n in counts.values()), f"{name}: a count below zero"
     assert all(n >= 0 for n in unslotted(tallies).values()), f"{name}: a tally below zero"
+
+
+def _check_arrivals(name: str, counts: Counter[Status], tallies: Counter[TallyKey]) -> None:
+    """Each prediction has arrived once, each outcome too."""
+    kinds: Counter[str] = Counter()
+    for key, n in tallies.items():
+        if key.slice == ARRIVALS:
+            kinds[ArrivalKey.of(key).kind] += n
+    known = counts[Side.PREDICTIONS, "joined"] + counts[Side.PREDICTIONS, "implied"]
+    unknown = counts[Side.PREDICTIONS, "pending"] + counts[Side.PREDICTIONS, "unlabelled"]
+    assert kinds[HIT] + kinds[MISS] == kinds[DELAY] == known, f"{name}: each outcome arrives once"
+    assert kinds[PREDICTED] == known + unknown, f"{name}: each prediction arrives once"
 
 
 def _tallies(tables: Tables, model: str) -> Counter[TallyKey]:

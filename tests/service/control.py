@@ -13,9 +13,10 @@ import msgspec
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.memory_registry import MemoryRegistry
 from retrainer.domain.challenge import Differences
-from retrainer.domain.decisions import Decision, DecisionPolicy, Guards, Outcome
+from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.evaluation import WatchPolicy
 from retrainer.domain.jobs import Job, job_for
+from retrainer.domain.situation import DecisionPolicy, Guards
 from retrainer.domain.training import (
     MODEL_FOLDER,
     REPORT_FOLDER,

@@ -71,11 +71,11 @@ class Deciding:
 
     def round(self) -> Round:
         """One round, as the controller does it."""
-        wanted = self.decider.wants(self.first_open)
+        wanted = self.decider.wants(self.reign, self.first_open, catching_up=self.catching_up)
         news = News(
             reign=self.reign,
-            first_open=self.first_open,
             now=self.world.clock.now(),
+            slots=wanted,
             tallies=self.state.news({self.policy.name: wanted}).get(self.policy.name, ()) if wanted else (),
             requests=self.state.requests(self.policy.name),
             catching_up=self.catching_up,

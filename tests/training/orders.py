@@ -22,7 +22,7 @@ from retrainer.domain.training import (
     TrainingResult,
     TrainingSpec,
 )
-from retrainer.domain.values import SECOND
+from retrainer.domain.values import SECOND, canonical
 from retrainer.domain.verdicts import Gate, JudgePolicy
 
 BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
@@ -65,6 +65,25 @@ def flights(rows: int = 2_000) -> pd.DataFrame:
     frame["$label"] = np.where(read.arr_delay >= 15, "late", "on_time")
     frame["$prediction"] = np.where(coins, "late", "on_time")
     frame["$version"] = "1"
+    return frame
+
+
+REGRESSION = replace(
+    SPEC,
+    task="regression",
+    metrics=("mae", "rmse", "r2"),
+    positive=None,
+    recipe=replace(SPEC.recipe, estimator="sklearn.ensemble.HistGradientBoostingRegressor"),
+)
+"""How late a flight arrives, in minutes."""
+
+
+def delays(rows: int = 2_000) -> pd.DataFrame:
+    """The same flights with their delay at arrival as the label; version 1 said that they arrive as they left."""
+    frame = flights(rows)
+    late = _flights().head(rows)
+    frame["$label"] = [canonical(float(minutes)) for minutes in late.arr_delay]
+    frame["$prediction"] = [canonical(float(minutes)) for minutes in late.dep_delay]
     return frame
 
 

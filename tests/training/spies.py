@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 
@@ -64,6 +65,10 @@ class Unskopable(DecisionTreeClassifier):  # type: ignore[misc]
         super().fit(X, y)
         self.helper_ = lambda: None
         return self
+
+
+class Mute(LinearSVC):  # type: ignore[misc]
+    """Gives no probabilities."""
 
 
 class Forgetful(DecisionTreeClassifier):  # type: ignore[misc]

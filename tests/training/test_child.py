@@ -21,9 +21,12 @@ from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter
 from retrainer.training.models import save
 from retrainer.training.pipeline import kinds_read
+from retrainer.training.selection import known_before
 from tests.training.orders import BOOSTING, FEATURES, SPEC, SPIES, flights, gate, place, result_in
 
 DUMMY = "sklearn.dummy.DummyClassifier"
+UNKNOWN = 59
+"""Rows, a minute apart, whose label, an hour later, was not known when the next one was predicted."""
 
 
 def trained(folder: Path, frame: pd.DataFrame | None = None, **changes: Any) -> TrainingResult:
@@ -75,7 +78,7 @@ class TestWithoutAChampion:
         assert result.trained_on is not None
         assert result.held_out is not None
         assert result.refitted_on is not None
-        assert (result.trained_on.rows, result.held_out.rows) == (rows - round(rows / 4), round(rows / 4))
+        assert (result.trained_on.rows, result.held_out.rows) == (rows - round(rows / 4) - UNKNOWN, round(rows / 4))
         assert result.trained_on.last < result.held_out.first
         assert result.refitted_on.rows == rows
 
@@ -168,7 +171,7 @@ def make_champion(folder: Path, **changes: Any) -> None:
     """The model of this recipe, fitted on the rows before the held-out ones, as the champion of a job."""
     recipe = replace(SPEC.recipe, **changes)
     older, held = Rows(flights()).split(recipe.holdout)
-    fitted = Fitter(recipe=recipe, cpus=1).fit(older)
+    fitted = Fitter(recipe=recipe, cpus=1).fit(known_before(older, held))
     save(fitted, folder / "champion", held.features, kinds_read(fitted))
 
 
@@ -241,7 +244,7 @@ class TestHeldOutRows:
     def test_never_without_a_refit(self, tmp_path: Path) -> None:
         log, rows = tmp_path / "log", len(flights())
         result = trained(tmp_path, estimator=f"{SPIES}.Spy", params={"log": str(log)}, refit=False)
-        assert self.fits(log) == [set(range(rows - round(rows / 4)))]
+        assert self.fits(log) == [set(range(rows - round(rows / 4) - UNKNOWN))]
         assert result.refitted_on is None
         assert (tmp_path / "model").exists()
 
@@ -302,8 +305,9 @@ class TestOrdersThatFail:
         ("changes", "told"),
         [
             ({"dataset_digest": "0" * 64}, "is not the dataset that was ordered"),
-            ({"task": "regression"}, "regression is not built yet"),
-            ({"metrics": ("log_loss",)}, "cannot judge by log_loss"),
+            ({"task": "regression"}, "cannot judge a regression by accuracy"),
+            ({"metrics": ("log_loss",), "estimator": f"{SPIES}.Mute", "params": {}}, "gives no probabilities"),
+            ({"metrics": ("mae",)}, "cannot judge a classification by mae"),
             ({"metrics": ()}, "names no metric"),
             ({"format": 99}, "has format 99"),
             ({"holdout": 0.0001}, "300 rows are too few"),

@@ -17,9 +17,10 @@ from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.jobs import ENDED, Job
 from retrainer.domain.ledger import Act, LedgerRow
+from retrainer.domain.silence import USABLE
 from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
-from retrainer.stores import USABLE, IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
+from retrainer.stores import IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
 
 
 class SqlDecisionState:

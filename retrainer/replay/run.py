@@ -1,0 +1,102 @@
+"""`retrainer replay`: policies played over a table one after the other, and what is written of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+from retrainer.errors import Refused
+from retrainer.replay import report
+from retrainer.replay.baselines import baselines
+from retrainer.replay.engine import play
+from retrainer.replay.options import TableOptions
+from retrainer.replay.page import page
+from retrainer.replay.progress import Progress
+from retrainer.replay.report import Json, Replayed
+from retrainer.replay.table import Table, load
+from retrainer.service.policy import ModelPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replays:
+    """What came of a replay: its report, and the files that were written."""
+
+    report: Json
+    files: tuple[Path, ...]
+
+
+def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out: Path, progress: Progress) -> Replays:
+    """Replay each policy over a table, and write report.json, report.html and predictions.parquet into a folder.
+
+    Args:
+        policies: by name; the first one is the report's own, and its predictions are written.
+
+    Raises:
+        WrongOption: an option does not fit the table.
+        Refused: the table or the folder cannot be used.
+    """
+    _prepare(out)
+    table = load(options)
+    replays = [_one(name, policy, table, options, progress) for name, policy in policies.items()]
+    found = report.report_of(replays)
+    first = next(iter(policies.values()))
+    files = tuple(out / name for name in (report.REPORT_FILE, report.PAGE_FILE, report.PREDICTIONS_FILE))
+    try:
+        files[0].write_bytes(report.encoded(found))
+        files[1].write_text(page(first.name, found, replays), encoding="utf-8")
+        report.write_predictions(files[2], replays[0].played)
+    except OSError as error:
+        raise Refused(f"{out}: cannot be written to: {error.strerror or error}") from error
+    return Replays(report=found, files=files)
+
+
+def words(replays: Replays) -> str:
+    """The outcome in a few lines, for a terminal."""
+    found = replays.report
+    lines = [line for name, one in _named(found).items() for line in _told(name, one)]
+    return "\n".join([*lines, *(f"wrote {path}" for path in replays.files)])
+
+
+def _prepare(out: Path) -> None:
+    """The folder, before hours are spent on what could not be written."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{report.REPORT_FILE}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Refused(f"{out}: cannot be written to: {error.strerror or error}") from error
+
+
+def _one(name: str, policy: ModelPolicy, table: Table, options: TableOptions, progress: Progress) -> Replayed:
+    began = perf_counter()
+    with progress.over(name, len(table) - table.warm) as tell:
+        played = play(policy, table, options.training_takes, tell)
+        wall = perf_counter() - began
+    with progress.over(f"{name}: baselines", 0):
+        beside = baselines(played, options.training_takes)
+    return Replayed(name=name, played=played, baselines=beside, wall_seconds=wall)
+
+
+def _named(found: Json) -> Mapping[str, Json]:
+    several: Mapping[str, Json] | None = found.get("policies")
+    return several if several is not None else {"": found}
+
+
+def _told(name: str, one: Json) -> list[str]:
+    metric, beside, cost = one["metric"], one["baselines"], one["cost"]
+    retrains = f"{one['retrains']} retraining{'' if one['retrains'] == 1 else 's'}, {one['promotions']} promoted"
+    every = beside["periodic"]["every"]
+    periodic = "" if every is None else f", retrained every {every} rows {_number(beside['periodic']['value'])}"
+    spent = f"{cost['fit_seconds']:.1f} s training, {cost['predict_seconds']:.1f} s predicting"
+    return [
+        f"{name + ': ' if name else ''}{metric['name']} {_number(metric['value'])} over {one['rows']} rows, {retrains}",
+        f"  never retrained {_number(beside['never'])}, the last label seen {_number(beside['no_change'])}{periodic}",
+        f"  {spent}, {cost['wall_seconds']:.1f} s in all",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

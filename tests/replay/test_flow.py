@@ -1,0 +1,147 @@
+"""Outcomes in columns against the rules of the join, asked row by row; and when slots close."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrainer.domain.arrivals import ArrivalPolicy
+from retrainer.domain.events import Label, Origin, Partition, Prediction
+from retrainer.domain.join import Absent, Entry, JoinPolicy, outcome_of, standing
+from retrainer.domain.tallies import TallyKey
+from retrainer.domain.values import SECOND, SLOT_WIDTH, slot_of
+from retrainer.domain.watermark import EventClock
+from retrainer.replay.counting import Counting
+from retrainer.replay.flow import Flow, Round, known_outcomes, known_since, rounds
+from retrainer.replay.learning import Served
+from retrainer.replay.table import MISSING, Classes, Table
+from retrainer.replay.times import NEVER
+
+HERE = Partition("t", 0)
+START = 1_000 * SLOT_WIDTH
+
+
+def table_of(gaps: list[int], delays: list[int | None], labels: list[int], warm: int = 1) -> Table:
+    times = START + SECOND * np.cumsum(np.array(gaps, dtype=np.int64))
+    late = np.array([NEVER if delay is None else delay * SECOND for delay in delays], dtype=np.int64)
+    return Table(
+        name="table",
+        features=pd.DataFrame({"a": range(len(gaps))}),
+        classes=Classes(texts=("no", "yes"), values=pa.array(["no", "yes"])),
+        labels=np.where(late == NEVER, MISSING, np.array(labels)).astype(np.int32),
+        times=times,
+        arrivals=np.where(late == NEVER, NEVER, times + np.where(late == NEVER, 0, late)),
+        warm=warm,
+    )
+
+
+def entry_of(table: Table, row: int, answer: str, version: str) -> Entry:
+    """The row as the events that the service would have got."""
+    time, due = int(table.times[row]), int(table.arrivals[row])
+    prediction = Prediction(id=str(row), time=time, value=answer, version=version, origin=Origin("t", 0, row))
+    if due == NEVER:
+        return Entry(prediction=prediction)
+    label = Label(id=str(row), time=due, value=table.classes.texts[table.labels[row]], origin=Origin("t", 0, row))
+    return Entry(prediction=prediction, labels=(label,))
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 90), st.none() | st.integers(0, 700), st.integers(0, 1), st.integers(0, 1)),
+    min_size=2,
+    max_size=12,
+)
+ABSENT = st.none() | st.builds(Absent, after=st.integers(0, 400).map(lambda s: s * SECOND), value=st.just("no"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, absent=ABSENT, ahead=st.integers(0, 30))
+def test_what_a_table_tallies_is_what_the_join_would(
+    rows: list[tuple[int, int | None, int, int]], absent: Absent | None, ahead: int
+) -> None:
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=60 * SECOND, absent=absent)
+    table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+    table = table.within(join.max_delay)
+    served = Served(versions=np.ones(len(rows), np.int32), answers=np.array([row[3] for row in rows], dtype=np.int32))
+    served.versions[: table.warm] = 0
+    first_open = slot_of(int(table.times[-1])) + ahead
+    arriving = ArrivalPolicy(width=3)
+
+    found: Counter[TallyKey] = Counter()
+    counting = Counting(table=table, flow=Flow.of(table, join), served=served, width=arriving.width)
+    for slot, tallies in counting.slots(0, first_open):
+        assert all(key.slot == slot for key, _ in tallies)
+        assert not found.keys() & dict(tallies).keys()
+        found.update(dict(tallies))
+
+    wanted: Counter[TallyKey] = Counter()
+    for row in range(len(rows)):
+        version, answer = str(served.versions[row]), table.classes.texts[served.answers[row]]
+        predicted = row >= table.warm
+        entry = entry_of(table, row, answer, version)
+        wanted.update(standing(join, entry, first_open, arriving if predicted else None).cells)
+    assert {key: n for key, n in found.items() if n} == {
+        key: n for key, n in wanted.items() if n and key.slot < first_open
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(rows=ROWS, absent=ABSENT, later=st.integers(0, 20))
+def test_what_can_be_learned_from_is_what_the_join_knows(
+    rows: list[tuple[int, int | None, int, int]], absent: Absent | None, later: int
+) -> None:
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=60 * SECOND, absent=absent)
+    table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+    table = table.within(join.max_delay)
+    known_by = START + later * SLOT_WIDTH
+    wanted = []
+    for row in range(len(table)):
+        entry = entry_of(table, row, "no", "1")
+        known = tuple(label for label in entry.labels if label.time < known_by)
+        outcome = outcome_of(join, entry._replace(labels=known), slot_of(known_by))
+        if table.times[row] < known_by and outcome is not None:
+            wanted.append((row, outcome.value, outcome.known_at))
+    at, truth = known_outcomes(table, join, known_by)
+    since = known_since(table, join, at, known_by)
+    texts = [table.classes.texts[code] for code in truth]
+    assert list(zip(at.tolist(), texts, since.tolist(), strict=True)) == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=ROWS, lateness=st.integers(0, 200))
+def test_slots_close_as_they_would_behind_the_watermark(
+    rows: list[tuple[int, int | None, int, int]], lateness: int
+) -> None:
+    table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
+    begin, end = int(table.times[table.warm]), int(table.times[-1])
+    events = sorted(
+        time for time in (*table.times[table.warm :].tolist(), *table.arrivals.tolist()) if begin <= time <= end
+    )
+    clock = EventClock([HERE], lateness * SECOND)
+    wanted: list[Round] = []
+    for time in events:
+        clock.saw(HERE, time)
+        watermark = clock.watermark([])
+        assert watermark is not None
+        if not wanted or slot_of(watermark) > wanted[-1].first_open:
+            wanted.append(Round(now=time, first_open=slot_of(watermark)))
+    assert list(rounds(table, lateness * SECOND)) == wanted
+
+
+def test_what_absence_means_has_to_be_a_class_of_the_table() -> None:
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=0, absent=Absent(after=SECOND, value="never"))
+    with pytest.raises(Exception, match=r"labels\.absent says never, but the labels are no, yes"):
+        Flow.of(table_of([1, 1], [None, 0], [0, 1]), join)
+
+
+def test_a_label_that_is_too_late_does_not_count() -> None:
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=0)
+    table = table_of([1, 1, 1], [600, 601, 0], [0, 1, 1])
+    assert len(Flow.of(table.within(join.max_delay), join).at) == 2
+    assert replace(table, warm=0).within(join.max_delay).arrivals[1] == NEVER
