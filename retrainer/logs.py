@@ -75,7 +75,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "job.requeued": "A job ended by a stop or a crash goes back to the queue: `model`, `job_id`, `why`.",
     "candidate.judged": "The verdict: `model`, `job_id`, `accepted`, `reason`, `candidate`, `champion`, `gates`.",
     "candidate.rejected": "The candidate is not taken: `model`, `job_id`, `reason`.",
-    "challenger.kept": "Too little speaks for a candidate yet; it is judged on: `model`, `job_id`, `version`, `reason`.",
+    "challenger.kept": "Too little speaks for a candidate yet: `model`, `job_id`, `version`, `reason`. It is judged on.",
     "challenger.judged": "New labels were looked at: `model`, `job_id`, `version`, `answer`, `rows`, `reason`.",
     "challenger.unjudged": "A look at a challenger failed and is made again with the next labels: `version`, `error`.",
     "challenger.dropped": "A challenger is given up: `model`, `job_id`, `version`, `reason`.",

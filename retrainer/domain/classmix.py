@@ -6,6 +6,7 @@ are no fair sample. Within a class they are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import sqrt
 from typing import Final
@@ -36,19 +37,33 @@ def added(before: ByClass, cells: Cells) -> ByClass:
     return found
 
 
-def within(reference: ByClass, before: ByClass, now: ByClass, inflation: float) -> float | None:
-    """The misses since `before` that exceed what each class had in the reference, in standard errors.
+def explained(reference: ByClass, cells: Cells) -> float:
+    """The misses of a slot that are due to its mix of label classes, had each the miss rate of the reference.
 
-    None where no class is known well enough, or there are no classes.
+    Only what differs from the reference's mix counts. Rates are taken at the limit that explains most: of a class
+    that is hardly known, any number of misses.
     """
-    excess, variance, known = 0.0, 0.0, False
-    for name, (n, misses) in reference.items():
-        if n < _FEWEST:
-            continue
-        known = True
-        then, now_ = before.get(name, (0, 0)), now.get(name, (0, 0))
-        seen, missed = now_[0] - then[0], now_[1] - then[1]
-        rate = min(max((misses + 0.5) / (n + 1), 0.0), 1.0)
-        excess += missed - seen * rate
-        variance += max(seen, 0) * rate * (1 - rate) * (1 + seen / n)
-    return excess / sqrt(variance * inflation) if known and variance > 0 else None
+    total = sum(n for n, _ in reference.values())
+    if total <= 0:
+        return 0.0
+    slot = Counter[str]()
+    for cell, n in cells.items():
+        if not is_measure(cell):
+            slot[cell[0] if cell[0] in reference or _OTHERS not in reference else _OTHERS] += n
+    size, found = slot.total(), 0.0
+    for name in reference.keys() | slot.keys():
+        n, misses = reference.get(name, (0, 0))
+        surplus = slot[name] - size * n / total
+        found += surplus * _rate(n, misses, most=surplus > 0)
+    return found
+
+
+def _rate(n: int, misses: int, *, most: bool) -> float:
+    if n < _FEWEST:
+        return 1.0 if most else 0.0
+    rate = min(max((misses + 0.5) / (n + 1), 0.0), 1.0)
+    error = _ERRORS * sqrt(rate * (1 - rate) / n)
+    return min(max(rate + (error if most else -error), 0.0), 1.0)
+
+
+_ERRORS: Final = 2.0

@@ -101,8 +101,8 @@ IN_A_MODEL = {
     "change, drift, new_class, volume, schedule, or package.module:Class",
     "triggers: {t: {change: {metric: f1}}}": "triggers.t.change.metric: expected a metric that is a mean over outcomes "
     '(accuracy, log_loss, brier, mae, rmse, mape), got "f1"',
-    "triggers: {t: {drop: {metric: auc, by: 0.1}}}\n    predictions: {fields: {score: null}}": "triggers.t.drop.metric: "
-    'expected a metric that needs no score, as predictions.fields.score is null, got "auc"',
+    "triggers: {t: {drop: {metric: auc, by: 0.1}}}\n    predictions: {fields: {score: null}}": "triggers.t.drop."
+    'metric: expected a metric that needs no score, as predictions.fields.score is null, got "auc"',
     "labels: {absent: {after: 1h, value: none}}\n    task: regression": "labels.absent.value: expected a number for a "
     'regression, got "none"',
     "triggers: {t: {}}": "triggers.t: expected exactly one of threshold, drop, change, drift, new_class, volume, "

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from retrainer.bootstrap import Wiring, model_policy
+from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
 from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
@@ -22,6 +22,7 @@ from retrainer.domain.mapping import Field
 from retrainer.domain.slices import SlicePolicy
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.values import SECOND
+from retrainer.policies import model_policy
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from retrainer.bootstrap import model_policy
 from retrainer.cli import main
 from retrainer.config.load import load
+from retrainer.policies import model_policy
 from retrainer.service.policy import ModelPolicy
 
 TREE = "{estimator: sklearn.tree.DecisionTreeClassifier, params: {max_depth: 3}, rows: {last: 600}}"

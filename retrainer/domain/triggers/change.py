@@ -29,7 +29,7 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from retrainer.domain.classmix import ByClass, added, within
+from retrainer.domain.classmix import ByClass, added, explained
 from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, moments, size
 from retrainer.domain.sequential import (
     EFFECTS,
@@ -41,6 +41,7 @@ from retrainer.domain.sequential import (
     begun,
     log_bets,
     log_evidence,
+    log_mixed,
     starting,
 )
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
@@ -51,8 +52,10 @@ REFERENCE: Final = 10_000
 _FIRST: Final = 500
 _MAIN_SHARE: Final = 0.8
 _BASELINE: Final = "baseline"
-_WITHIN: Final = 4.0
-"""Standard errors by which the misses must exceed what each label class had in the reference."""
+_NEAR: Final = 6
+"""The candidate, one standard error worse than the estimate, that a fall within classes must refute,"""
+_SLACK: Final = 1.0
+"""with so much less (as a logarithm) than is needed: the two tests differ a little by chance."""
 _RELEARNED_WITHIN: Final = 2
 """In references: another mix of classes that began so soon means that the reference was no fair sample."""
 
@@ -126,10 +129,16 @@ class Change:
         tests = dict(state["tests"])
         # No bets while nobody knows how much outcomes depend on each other.
         for name, test in tests.items() if Blocks.of(state["blocks"]).known else ():
-            bets = log_bets(self._reference(test), seen) / max(inflation, test["inflation"])
+            reference, tempered = self._reference(test), max(inflation, test["inflation"])
+            bets = log_bets(reference, seen) / tempered
             weight = begun(before - test["from"], max(seen.n, 1))
             stakes = advanced(_stakes(test), bets, weight)
             tests[name] = {**test, "stakes": np.round(stakes, 5).ravel().tolist()}
+            if test["classes"]:
+                usual = Sums(n=seen.n, total=seen.total - explained(test["classes"], cells))
+                bets = log_bets(reference, usual)[_NEAR : _NEAR + 1] / tempered
+                within = advanced(np.array([test["within"]]), bets, weight)
+                tests[name]["within"] = np.round(within[0], 5).tolist()
         slots = [state["slots"][0] if state["slots"] else slot, slot]
         sums = _sums(state["sums"]) + seen
         known = {"tests": tests, "slots": slots, "sums": [sums.n, sums.total, sums.squares]}
@@ -145,7 +154,7 @@ class Change:
         rises, since = [], []
         sums = state["sums"]
         for rise, start, bet in zip(state["rises"], state["since"], bets.tolist(), strict=True):
-            since.append([slot, sums[0], sums[1], state["classes"]] if rise <= 0 or start is None else start)
+            since.append([slot, sums[0], sums[1]] if rise <= 0 or start is None else start)
             rises.append(round(max(0.0, rise) + bet, 5))
         return {"classes": classes, "rises": rises, "since": since}
 
@@ -163,9 +172,9 @@ class Change:
             # Evidence that hovers about the line does not set the clock of a mix of classes back.
             again = found[name] < log(1 - self.confidence)
             return {**state, "mixed": None if again else state["mixed"]}, Reading(evidence=evidence, began=began)
-        excess = self._within(state, name, inflation)
-        if excess is not None and excess < _WITHIN:
-            return self._mixed(state, name, evidence, began, excess)
+        within = self._within(name, state["tests"][name])
+        if within is not None and within < -_SLACK:
+            return self._mixed(state, name, evidence, began, within)
         return _fired(state, evidence, began)
 
     def _passed(self, name: str, test: Mapping[str, Any], inflation: float) -> float:
@@ -174,20 +183,22 @@ class Change:
         found = log_evidence(_stakes(test), self._reference(test), inflation, alpha)
         return found - log(1 / alpha)
 
-    def _within(self, state: State, name: str, inflation: float) -> float | None:
-        """The clearest excess since any of the beginnings that the suspected effects suggest."""
-        classes: ByClass = state["tests"][name]["classes"]
-        starts = [start[3] for start in state["since"] if start]
-        found = [within(classes, start, state["classes"], inflation) for start in starts]
-        return max((excess for excess in found if excess is not None), default=None) if classes else None
+    def _within(self, name: str, test: Mapping[str, Any]) -> float | None:
+        """The same for outcomes less what their mix of label classes explains, against one candidate."""
+        if not test["classes"]:
+            return None
+        return float(log_mixed(np.array([test["within"]]))[0]) - log(1 / self._alpha(name))
 
     def _mixed(
-        self, state: dict[str, Any], name: str, evidence: dict[str, Any], began: Micros | None, excess: float
+        self, state: dict[str, Any], name: str, evidence: dict[str, Any], began: Micros | None, within: float
     ) -> tuple[dict[str, Any], Reading]:
         """A fall that the mix of label classes explains: a warning at first."""
         n = state["sums"][0]
         since, slot = state["mixed"] or (n, state["slots"][1])
-        evidence |= {"within_classes": round(excess, 2), "mixed_for": n - since}
+        evidence |= {
+            "within_classes": float(f"{exp(min(within, 600.0)) / (1 - self.confidence):.4g}"),
+            "mixed_for": n - since,
+        }
         # A backlog brings as many outcomes as the reference has in far less time.
         took = state["tests"][name]["slots"]
         if n - since < self.reference or state["slots"][1] - slot < took:
@@ -301,6 +312,7 @@ def _new_test(sums: Sums, inflation: float, start: float, classes: ByClass, slot
         "classes": classes,
         "slots": slots,
         "stakes": starting().ravel().tolist(),
+        "within": starting(1)[0].tolist(),
     }
 
 
