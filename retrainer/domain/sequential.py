@@ -246,10 +246,10 @@ class Blocks:
         return self.levels[0][4] >= _FIRST
 
     def inflation(self, variance: float) -> float:
-        """The variance of a mean relative to that of independent outcomes; 1 where nothing speaks against these.
+        """The variance of a mean relative to that of independent outcomes.
 
         While no length says so with certainty, each counts at its lower limit, lest independent outcomes pay for
-        chance.
+        chance. While there are few blocks, more is assumed: nothing is known of longer ones.
         """
         known = [
             (log(max(squares / compared / variance, 1e-9)), sqrt(3 / compared))
@@ -257,7 +257,8 @@ class Blocks:
             if compared >= (_FEWEST if number else _FIRST)
         ]
         certain = any(ratio > _CERTAIN * error for ratio, error in known)
-        return exp(max([0.0, *(ratio - (0.0 if certain else _DOUBT * error) for ratio, error in known)]))
+        found = exp(max([0.0, *(ratio - (0.0 if certain else _DOUBT * error) for ratio, error in known)]))
+        return found * sqrt(max(1.0, _ENOUGH / max(self.levels[0][4], 1.0)))
 
     @staticmethod
     def of(levels: Any) -> Blocks:
@@ -269,6 +270,7 @@ _SHORTEST: Final = 64
 _FIRST: Final = 6
 _FEWEST: Final = 12
 """Comparisons that make a variance: of the shortest blocks, and of longer ones."""
+_ENOUGH: Final = 100
 _DOUBT: Final = 1.25
 _CERTAIN: Final = 3.0
 _MOST: Final = 6.0

@@ -1,9 +1,17 @@
-"""What a slot adds to the tallies: outcomes, and when predictions and their labels came, as ingest would count them."""
+"""What a slot adds to the tallies, as ingest would count it: outcomes, and when predictions and labels came.
+
+Many slots are counted at once, ahead of the clock, as if the champion stayed; once it does not, what is ahead is
+counted anew. So nothing that lies ahead reaches whoever is told of a slot that has closed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from math import prod
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -20,12 +28,12 @@ Tallied = list[tuple[TallyKey, int]]
 Numbers = npt.NDArray[np.int64]
 
 _KINDS: Final = (PREDICTED, HIT, MISS, DELAY)
-_LEAST: Final = 2**36
-_BUCKETS: Final = 2 * _LEAST
-"""Buckets of prediction time are numbered from -2**36 on, before the year 1 even where each is one slot."""
+_BLOCK: Final = 65_536
+"""So many events are counted at once, more only where a round needs it."""
+_WIDEST: Final = 2**62
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass
 class Counting:
     """Counts the slots of a replay.
 
@@ -37,72 +45,109 @@ class Counting:
     flow: Flow
     served: Served
     width: int | None
+    _counted: deque[tuple[Slot, Tallied]] = field(default_factory=deque, init=False)
+    _until: Slot | None = field(default=None, init=False)
 
-    def slots(self, first: Slot, before: Slot) -> Iterator[tuple[Slot, Tallied]]:
-        """The slots of a span in which anything became known or was predicted; every row in them has been answered."""
-        times = (self.flow.at, self.table.times[self.table.warm :])
+    def slots(self, first: Slot, before: Slot, answered: int) -> list[tuple[Slot, Tallied]]:
+        """The slots of a span in which anything became known or was predicted. Spans follow each other.
+
+        Args:
+            answered: rows before this one have been answered, among them all in the span.
+        """
+        if self._until is None or before > self._until:
+            begin = first if self._until is None else self._until
+            self._until = max(before, self._end(begin, answered))
+            self._counted.extend(self._count(begin, self._until))
+        found = []
+        while self._counted and self._counted[0][0] < before:
+            found.append(self._counted.popleft())
+        return found
+
+    def forget(self) -> None:
+        """What has been answered ahead is not true any more."""
+        self._counted.clear()
+        self._until = None
+
+    def _end(self, begin: Slot, answered: int) -> Slot:
+        """Where a block ends that begins at a slot: before rows that have not been answered, and not too far ahead."""
+        times, at = self.table.times, self.flow.at
+        row = min(answered, int(np.searchsorted(times, slot_start(begin))) + _BLOCK)
+        change = int(np.searchsorted(at, slot_start(begin))) + _BLOCK
+        ends = [slot_of(int(one[place])) for one, place in ((times, row), (at, change)) if place < len(one)]
+        return min(ends, default=slot_of(int(times[-1])) + 1)
+
+    def _count(self, first: Slot, before: Slot) -> Iterator[tuple[Slot, Tallied]]:
         bounds = [slot_start(first), slot_start(before)]
-        ends = [int(np.searchsorted(one, bounds[1])) for one in times]
-        at = [int(np.searchsorted(one, bounds[0])) for one in times]
-        while any(place < end for place, end in zip(at, ends, strict=True)):
-            heads = zip(times, at, ends, strict=True)
-            slot = slot_of(min(int(one[place]) for one, place, end in heads if place < end))
-            beyond = slot_start(slot + 1)
-            heads = zip(times, at, ends, strict=True)
-            stops = [place + int(np.searchsorted(one[place:end], beyond)) for one, place, end in heads]
-            warm = self.table.warm
-            yield slot, self._tallied(slot, slice(at[0], stops[0]), slice(at[1] + warm, stops[1] + warm))
-            at = stops
+        changes = slice(*np.searchsorted(self.flow.at, bounds).tolist())
+        begin, end = np.searchsorted(self.table.times, bounds).tolist()
+        found = self._outcomes(changes)
+        if self.width is not None:
+            found += self._arrivals(self.width, changes, slice(max(begin, self.table.warm), end))
+        found.sort(key=_slot)
+        for slot, tallies in groupby(found, _slot):
+            yield slot, list(tallies)
 
-    def _tallied(self, slot: Slot, changes: slice, predicted: slice) -> Tallied:
-        found = self._outcomes(slot, changes)
-        return found if self.width is None else found + self._arrivals(slot, self.width, changes, predicted)
-
-    def _outcomes(self, slot: Slot, changes: slice) -> Tallied:
-        texts = self.table.classes.texts
-        rows, classes = self.flow.row[changes], len(texts)
-        codes = self.served.versions[rows].astype(np.int64) * classes + self.flow.truth[changes]
-        cells, sums = _summed(codes * classes + self.served.answers[rows], self.flow.sign[changes])
-        found: Tallied = []
-        for cell, n in zip(cells, sums, strict=True):
-            rest, answer = divmod(cell, classes)
-            version, truth = divmod(rest, classes)
-            found.append((TallyKey(str(version), WHOLE, slot, texts[truth], texts[answer]), n))
-        return found
-
-    def _arrivals(self, slot: Slot, width: int, changes: slice, predicted: slice) -> Tallied:
-        """Rows that were learned from and never predicted are not counted."""
-        rows = self.flow.row[changes]
-        own = rows >= self.table.warm
-        rows, signs = rows[own], self.flow.sign[changes][own]
-        truth, delay = self.flow.truth[changes][own], self.flow.delay[changes][own]
-        born = self.table.times[rows] // SLOT_WIDTH // width
-        kind = np.where(truth == self.served.answers[rows], _KINDS.index(HIT), _KINDS.index(MISS))
-        versions = self.served.versions[rows].astype(np.int64)
-        new = self.served.versions[predicted].astype(np.int64)
-        codes = np.concatenate(
-            [
-                _code(new, _KINDS.index(PREDICTED), np.full(len(new), slot // width)),
-                _code(versions, kind, born),
-                _code(versions, _KINDS.index(DELAY), delay),
-            ]
+    def _outcomes(self, changes: slice) -> Tallied:
+        texts, rows = self.table.classes.texts, self.flow.row[changes]
+        columns = (
+            self.flow.at[changes] // SLOT_WIDTH,
+            self.served.versions[rows].astype(np.int64),
+            self.flow.truth[changes].astype(np.int64),
+            self.served.answers[rows].astype(np.int64),
         )
-        weights = np.concatenate([np.ones(len(new), np.int64), signs, signs])
-        found: Tallied = []
-        for code, n in zip(*_summed(codes, weights), strict=True):
-            rest, bucket = divmod(code, _BUCKETS)
-            version, kind_ = divmod(rest, len(_KINDS))
-            found.append((TallyKey(str(version), ARRIVALS, slot, _KINDS[kind_], f"{bucket - _LEAST}:{NO_SCORE}"), n))
-        return found
+        return [
+            (TallyKey(str(version), WHOLE, slot, texts[truth], texts[answer]), n)
+            for slot, version, truth, answer, n in _summed(columns, self.flow.sign[changes])
+        ]
+
+    def _arrivals(self, width: int, changes: slice, predicted: slice) -> Tallied:
+        """Rows that were learned from and never predicted are not counted."""
+        own = np.flatnonzero(self.flow.row[changes] >= self.table.warm) + changes.start
+        rows, sign = self.flow.row[own], self.flow.sign[own]
+        slots, new = self.flow.at[own] // SLOT_WIDTH, self.table.times[predicted] // SLOT_WIDTH
+        right = self.flow.truth[own] == self.served.answers[rows]
+        kind = np.where(right, _KINDS.index(HIT), _KINDS.index(MISS))
+        versions = self.served.versions[rows]
+        parts = (
+            (new, self.served.versions[predicted], np.full(len(new), _KINDS.index(PREDICTED)), new // width),
+            (slots, versions, kind, self.table.times[rows] // SLOT_WIDTH // width),
+            (slots, versions, np.full(len(rows), _KINDS.index(DELAY)), self.flow.delay[own]),
+        )
+        columns = [np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)]
+        weights = np.concatenate([np.ones(len(new), np.int64), sign, sign])
+        return [
+            (TallyKey(str(version), ARRIVALS, slot, _KINDS[kind], f"{bucket}:{NO_SCORE}"), n)
+            for slot, version, kind, bucket, n in _summed(columns, weights)
+        ]
 
 
-def _code(version: Numbers, kind: Numbers | int, bucket: Numbers) -> Numbers:
-    return (version * len(_KINDS) + kind) * _BUCKETS + bucket + _LEAST
+def _slot(tally: tuple[TallyKey, int]) -> Slot:
+    return tally[0].slot
 
 
-def _summed(codes: Numbers, weights: Numbers) -> tuple[list[int], list[int]]:
-    """The sum of the weights of each code, without zeros."""
+def _summed(columns: Sequence[Numbers], weights: Numbers) -> Iterator[tuple[int, ...]]:
+    """Each combination of values whose weights do not add up to 0, with that sum at its end; in order."""
+    if not len(weights):
+        return iter(())
+    lows = [int(column.min()) for column in columns]
+    spans = [int(column.max()) - low + 1 for column, low in zip(columns, lows, strict=True)]
+    if prod(spans) > _WIDEST:
+        return _summed_widely(columns, weights)
+    codes = np.zeros(len(weights), np.int64)
+    for column, low, span in zip(columns, lows, spans, strict=True):
+        codes = codes * span + (column - low)
     cells, places = np.unique(codes, return_inverse=True)
     sums = np.bincount(places, weights=weights, minlength=len(cells)).astype(np.int64)
-    kept = sums != 0
-    return cells[kept].tolist(), sums[kept].tolist()
+    rest, values = cells[sums != 0], [sums[sums != 0]]
+    for low, span in zip(reversed(lows), reversed(spans), strict=True):
+        rest, value = np.divmod(rest, span)
+        values.append(value + low)
+    return zip(*(value.tolist() for value in reversed(values)), strict=True)
+
+
+def _summed_widely(columns: Sequence[Numbers], weights: Numbers) -> Iterator[tuple[int, ...]]:
+    """The same where one number cannot hold a combination."""
+    cells, places = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    sums = np.bincount(places.ravel(), weights=weights, minlength=cells.shape[1]).astype(np.int64)
+    found = zip(*cells.tolist(), sums.tolist(), strict=True)
+    return filter(itemgetter(-1), found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -32,6 +32,10 @@ from retrainer.service.policy import ModelPolicy
 
 Tell = Callable[[int, int], None]
 """Told how many rows have been played, and how many retrainings were started."""
+
+_SMALLEST_BLOCK: Final = 4_096
+_LARGEST_BLOCK: Final = 131_072
+"""Rows are answered in blocks, each twice as large as the last: most champions stay for long."""
 
 _BEFORE = "0"
 """The version of rows that were learned from and never predicted."""
@@ -119,7 +123,8 @@ class _Engine:
         self._job: Ran | None = None
         self._challenger: Ran | None = None
         self._closed = slot_of(int(table.times[table.warm]))
-        self.next_row = table.warm
+        self.next_row = self._answered = table.warm
+        self._block = _SMALLEST_BLOCK
         served = _learned_from(table)
         flow = Flow.of(table, policy.ingest.join)
         width = policy.coverage.width if policy.coverage else None
@@ -138,7 +143,7 @@ class _Engine:
         self._end_job(read.now)
         self._serve(read.now)
         about = self._deliberation
-        for slot, tallies in self._counting.slots(self._closed, read.first_open):
+        for slot, tallies in self._counting.slots(self._closed, read.first_open, self._answered):
             known = sum(n for key, n in tallies if key.slice == WHOLE)
             if known:
                 self._totals.append((slot, known))
@@ -235,6 +240,8 @@ class _Engine:
 
     def _promote(self, version: Version, now: Micros) -> None:
         self._champion = version
+        self._answered, self._block = self.next_row, _SMALLEST_BLOCK
+        self._counting.forget()
         self.played.promotions.append(Promoted(version=version.name, row=self.next_row - 1, at=now))
         policy = self._trainer.policy
         promoted = now - policy.ingest.join.lateness
@@ -244,13 +251,14 @@ class _Engine:
         self._follow(Reign(version=version.name, effective_from=effective, written_at=now), self._totals[begin:])
 
     def _serve(self, until: Micros) -> None:
-        """Every row up to a time is answered by the champion."""
-        end = int(np.searchsorted(self._table.times, until, side="right"))
-        if end > self.next_row:
-            rows = slice(self.next_row, end)
-            self.played.served.answers[rows] = self._champion.codes(self.next_row, end)
+        """Every row up to a time is answered by the champion; those that follow are too, as long as it stays."""
+        self.next_row = max(self.next_row, int(np.searchsorted(self._table.times, until, side="right")))
+        while self.next_row > self._answered:
+            rows = slice(self._answered, min(self._answered + self._block, len(self._table)))
+            self.played.served.answers[rows] = self._champion.codes(rows.start, rows.stop)
             self.played.served.versions[rows] = int(self._champion.name)
-            self.next_row = end
+            self._answered = rows.stop
+            self._block = min(2 * self._block, _LARGEST_BLOCK)
 
 
 def _deliberating(policy: ModelPolicy) -> DeliberationPolicy:

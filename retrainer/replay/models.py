@@ -1,4 +1,4 @@
-"""Versions that answer rows of a table, in large blocks and no earlier than they are asked."""
+"""Versions that answer rows of a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 from retrainer.domain.training import TrainingResult
 from retrainer.replay.table import Codes, Table
 
-_SMALLEST_BLOCK: Final = 4_096
 _LARGEST_BLOCK: Final = 131_072
 
 
@@ -50,9 +49,6 @@ class Version:
     costs: Costs
     cpus: int = 1
     result: TrainingResult = field(default_factory=lambda: TrainingResult(job_id="", verdict=None))
-    _first: int = field(default=0, init=False)
-    _block: Codes = field(default_factory=lambda: np.empty(0, np.int32), init=False)
-    _size: int = field(default=_SMALLEST_BLOCK, init=False)
 
     def answers(self, features: pd.DataFrame) -> list[str]:
         """Its answer to each row: (rows, features) to classes."""
@@ -63,23 +59,11 @@ class Version:
         return replace(self, costs=Costs())
 
     def codes(self, first: int, end: int) -> Codes:
-        """Its answers to the table's rows from `first` up to `end`. Rows are asked for in order."""
-        parts: list[Codes] = []
-        while first < end:
-            held = self._first + len(self._block)
-            if not self._first <= first < held:
-                self._fill(first)
-                continue
-            stop = min(end, held)
-            parts.append(self._block[first - self._first : stop - self._first])
-            first = stop
-        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])
-
-    def _fill(self, first: int) -> None:
-        """Answer the rows from here on in one block, twice as many as last time: most versions stay for long."""
-        block = self.table.features.iloc[first : first + self._size]
-        self._first, self._block = first, self.table.classes.codes_of(self._ask(block))
-        self._size = min(2 * self._size, _LARGEST_BLOCK)
+        """Its answers to the table's rows from `first` up to `end`."""
+        starts = range(first, end, _LARGEST_BLOCK)
+        blocks = [self.table.features.iloc[start : min(start + _LARGEST_BLOCK, end)] for start in starts]
+        answers = [self.table.classes.codes_of(self._ask(block)) for block in blocks]
+        return np.concatenate([np.empty(0, np.int32), *answers])
 
     def _ask(self, features: pd.DataFrame) -> np.typing.NDArray[np.str_]:
         began = perf_counter()

@@ -24,10 +24,11 @@ class DriftWatch:
 
     def __init__(self, models: Iterable[ModelPolicy], parts: DriftParts) -> None:
         self._segments = Dependency("segments", parts.logger, parts.clock)
-        windows = {
-            model: {one.newest for one in model.watch.triggers.values() if isinstance(one, Drift)} for model in models
-        }
-        self._followed = {model.name: Drifting(model.ingest, found, parts) for model, found in windows.items() if found}
+        self._followed: dict[str, Drifting] = {}
+        for model in models:
+            windows = {one.newest for one in model.watch.triggers.values() if isinstance(one, Drift)}
+            if windows:
+                self._followed[model.name] = Drifting(model.ingest, windows, parts)
 
     def __contains__(self, name: str) -> bool:
         return name in self._followed

@@ -156,6 +156,13 @@ class TestBlocks:
         slots = np.concatenate([rng.binomial(100, 0.1, 150), rng.binomial(100, 0.25, 150)])
         assert self.filled(slots).inflation(0.15) < 1.6
 
-    def test_nothing_is_inflated_before_there_is_anything_to_compare(self) -> None:
-        assert Blocks().inflation(0.09) == 1
-        assert Blocks().add(misses(5000, 4000)).inflation(0.09) == 1
+    def test_the_less_is_known_the_more_is_assumed(self) -> None:
+        rng = np.random.default_rng(6)
+        found = [self.filled(rng.binomial(100, 0.1, slots)).inflation(0.09) for slots in (8, 30, 101)]
+        assert found[0] > 3
+        assert found[0] > found[1] > found[2]
+        assert found[2] < 1.3
+
+    def test_nothing_is_known_of_a_single_block(self) -> None:
+        assert not Blocks().add(misses(5000, 4000)).known
+        assert self.filled(np.full(10, 7)).known

@@ -75,7 +75,7 @@ def test_what_a_table_tallies_is_what_the_join_would(
 
     found: Counter[TallyKey] = Counter()
     counting = Counting(table=table, flow=Flow.of(table, join), served=served, width=arriving.width)
-    for slot, tallies in counting.slots(0, first_open):
+    for slot, tallies in counting.slots(0, first_open, len(table)):
         assert all(key.slot == slot for key, _ in tallies)
         assert not found.keys() & dict(tallies).keys()
         found.update(dict(tallies))
