@@ -34,11 +34,11 @@ def test_check_accepts_the_shortest_file(config: Path, capsys: pytest.CaptureFix
 
 
 def test_check_names_what_is_not_built_and_run_refuses_it(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config.write_text(MINIMAL + "    judge: {slices: {max_loss: 0.05}}\n")
+    config.write_text(MINIMAL + "    promotion: {mode: shadow}\n")
     assert main(["check", str(config)]) == 0
-    assert "not built yet: models.flights.judge.slices\n" in capsys.readouterr().out
+    assert "not built yet: models.flights.promotion.mode\n" in capsys.readouterr().out
     assert main(["run", str(config)]) == 2
-    assert f"{config}:8: not built yet: models.flights.judge.slices" in capsys.readouterr().err
+    assert f"{config}:8: not built yet: models.flights.promotion.mode" in capsys.readouterr().err
 
 
 def test_mistakes_come_all_at_once_with_their_lines(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
