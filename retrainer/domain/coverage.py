@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED
 from retrainer.domain.cohorts import Cohorts, Pool, Rows, Usual, increment
 from retrainer.domain.delays import Delays
+from retrainer.domain.frozen import changed
 from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros, Slot
 
 MATURE: Final = 0.95
@@ -159,7 +160,7 @@ class Coverage:
         self._count(slot, rows)
         ended = self._close(slot + 1) or ended
         if ended:
-            self.state = replace(self.state, reading=self._read())
+            self.state = changed(self.state, reading=self._read())
         return ended
 
     @property
@@ -237,14 +238,14 @@ class Coverage:
                 continue
             held = began.pop(key.version, None) or Began(first=slot)
             if key.kind == PREDICTED:
-                held = replace(held, predicted=held.predicted + n)
+                held = changed(held, predicted=held.predicted + n)
             elif key.kind in (HIT, MISS):
-                held = replace(held, labelled=held.labelled + n)
+                held = changed(held, labelled=held.labelled + n)
             began[key.version] = held  # seen last
         while len(began) > VERSIONS:
             del began[next(iter(began))]
         first = self.state.first if self.state.first is not None else slot // self.policy.width
-        self.state = replace(self.state, delays=self.state.delays.with_more(delays), began=began, first=first)
+        self.state = changed(self.state, delays=self.state.delays.with_more(delays), began=began, first=first)
 
     def _close(self, before: Slot) -> bool:
         """End buckets; each that ends lets the delays seen fade, and may have made cohorts complete."""
@@ -254,12 +255,12 @@ class Coverage:
             for cohort in complete:
                 usual = usual.with_cohort(cohort)
             faded = self.state.delays.faded(FADING ** (1 / self.policy.ages))
-            self.state = replace(self.state, usual=usual, delays=faded)
+            self.state = changed(self.state, usual=usual, delays=faded)
             ended = True
         closed = self._cohorts.closed
         if closed != self.state.closed:
             observed = self.state.observed or self._is_observed(closed or 0)
-            self.state = replace(self.state, closed=closed, observed=observed)
+            self.state = changed(self.state, closed=closed, observed=observed)
         return ended
 
     def _is_observed(self, closed: int) -> bool:

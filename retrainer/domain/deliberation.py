@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from retrainer.domain.drift_windows import Reference
 from retrainer.domain.estimated import estimated_facts
 from retrainer.domain.evaluation import Champion, Fact, Memory, TriggerChanged, Watch, WatchPolicy
 from retrainer.domain.fairness import FAIR
+from retrainer.domain.frozen import changed
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
 from retrainer.domain.measures import SUM, N
@@ -117,10 +118,11 @@ class Deliberation:
         return taken
 
     def note_missing(self) -> None:
-        """Write down what is known of missing labels, for people."""
+        """Put what is known of missing labels into the memory: to go on from, and for people."""
         if self._completeness is not None:
             found = self._completeness
             self._remember(
+                completeness=found.state,
                 missing={
                     "coverage": coverage_facts(found.coverage),
                     "maturity": maturity_facts(found.maturity),
@@ -207,7 +209,6 @@ class Deliberation:
         watch, own = self._begun(), self._own(tallies)
         if self._completeness is not None:
             own = self._completeness.close(slot, _arrived(tallies), own)
-            self._remember(completeness=self._completeness.state)
         watch.memory = self.memory
         self._taken.facts += watch.close(slot, own, labels=_labels(tallies), drift=self._drift(slot))
         self.memory = watch.memory
@@ -253,10 +254,12 @@ class Deliberation:
     # Deciding
 
     def _decide(self, first_open: Slot, now: Micros, request: tuple[str, str] | None = None) -> Decision | None:
-        decision = decide(self.policy.deciding, self._situation(first_open, now, request))
+        asks = request is not None or self._asks
+        decision = decide(self.policy.deciding, self._situation(first_open, now, request)) if asks else None
         self._news = decision is not None and decision.waits_for_wall_clock
         if decision is None:
-            self._remember(last_decision="", holds_until=None)
+            if self.memory.last_decision:
+                self._remember(last_decision="", holds_until=None)
             return None
         if decision.fingerprint != self.memory.last_decision:
             self._taken.decisions.append(decision)
@@ -264,6 +267,13 @@ class Deliberation:
         if decision.outcome is Outcome.RETRAIN:
             self._launch(decision)
         return decision
+
+    @property
+    def _asks(self) -> bool:
+        """Whether anything may ask for a retraining; in most slots nothing does."""
+        memory = self.memory
+        fired = any(reading.level is Level.FIRED for reading in memory.readings.values())
+        return fired or bool(memory.latched) or memory.champion is None
 
     def _launch(self, decision: Decision) -> None:
         judged = [job for job in self._jobs if job.champion == decision.champion and job.result is not None]
@@ -351,7 +361,7 @@ class Deliberation:
         return self._watch
 
     def _remember(self, **changes: object) -> None:
-        self.memory = replace(self.memory, **changes)  # type: ignore[arg-type]  # the names are Memory's own
+        self.memory = changed(self.memory, **changes)
 
 
 def _total(tallies: Tallied) -> int:

