@@ -22,9 +22,10 @@ from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.memory_registry import MemoryRegistry
 from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
+from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey, width_of
 from retrainer.domain.ingest import ModelDelta, Progress
 from retrainer.domain.tallies import WHOLE, TallyKey
-from retrainer.domain.values import Slot, slot_of, slot_start
+from retrainer.domain.values import SECOND, Slot, slot_of, slot_start
 from retrainer.logs import configure, logger
 from retrainer.service.controller import Controller, ControllerParts
 from retrainer.stores import Flush
@@ -139,7 +140,10 @@ class _Still(Controller):
 def _cells(slot: Slot, *, sliced: bool) -> Mapping[TallyKey, int]:
     parts = [WHOLE, *(f"carrier={number}" for number in range(SLICES if sliced else 0))]
     pairs = {("late", "late"): 30, ("on_time", "on_time"): 60, ("late", "on_time"): 5, ("on_time", "late"): 5}
-    return {TallyKey("1", part, slot, *pair): n for part in parts for pair, n in pairs.items()}
+    outcomes = {TallyKey("1", part, slot, *pair): n for part in parts for pair, n in pairs.items()}
+    born = slot // width_of(3 * 86_400 * SECOND)
+    arrived = {(PREDICTED, born): 100, (HIT, born): 50, (HIT, born - 1): 40, (MISS, born): 10, (DELAY, 30): 100}
+    return {**outcomes, **{ArrivalKey("1", slot, kind, at).in_tallies: n for (kind, at), n in arrived.items()}}
 
 
 def main() -> None:

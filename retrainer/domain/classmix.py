@@ -37,11 +37,14 @@ def added(before: ByClass, cells: Cells) -> ByClass:
     return found
 
 
-def explained(reference: ByClass, cells: Cells) -> float:
+def explained(reference: ByClass, cells: Cells, *, errors: float = 0.0) -> float:
     """The misses of a slot that are due to its mix of label classes, had each the miss rate of the reference.
 
-    Only what differs from the reference's mix counts. Rates are taken at the limit that explains most: of a class
-    that is hardly known, any number of misses.
+    Only what differs from the reference's mix counts.
+
+    Args:
+        errors: rates are taken so many standard errors off, to the side that explains more; and of a class that is
+            hardly known any number of misses is explained. With none, such a class is taken to be like the others.
     """
     total = sum(n for n, _ in reference.values())
     if total <= 0:
@@ -50,20 +53,22 @@ def explained(reference: ByClass, cells: Cells) -> float:
     for cell, n in cells.items():
         if not is_measure(cell):
             slot[cell[0] if cell[0] in reference or _OTHERS not in reference else _OTHERS] += n
+    overall = sum(misses for _, misses in reference.values()) / total
     size, found = slot.total(), 0.0
     for name in reference.keys() | slot.keys():
         n, misses = reference.get(name, (0, 0))
         surplus = slot[name] - size * n / total
-        found += surplus * _rate(n, misses, most=surplus > 0)
+        side = errors if surplus > 0 else -errors
+        found += surplus * (_rate(n, misses, side) if n >= _FEWEST else _unknown(overall, side))
     return found
 
 
-def _rate(n: int, misses: int, *, most: bool) -> float:
-    if n < _FEWEST:
-        return 1.0 if most else 0.0
+def _rate(n: int, misses: int, errors: float) -> float:
     rate = min(max((misses + 0.5) / (n + 1), 0.0), 1.0)
-    error = _ERRORS * sqrt(rate * (1 - rate) / n)
-    return min(max(rate + (error if most else -error), 0.0), 1.0)
+    return min(max(rate + errors * sqrt(rate * (1 - rate) / n), 0.0), 1.0)
 
 
-_ERRORS: Final = 2.0
+def _unknown(overall: float, side: float) -> float:
+    if side == 0:
+        return overall
+    return 1.0 if side > 0 else 0.0

@@ -338,14 +338,15 @@ class Deliberation:
             if last is None:
                 self._remember(fired_at={**self.memory.fired_at, name: now})
                 continue
-            due = timetable.next_after(moment(last))
+            due, latched = timetable.next_after(moment(last)), self.memory.latched
             if due is not None and micros(due) <= now:
                 reading = Reading(level=Level.FIRED, evidence={"due": due.isoformat(), "fired_at": iso(now)})
                 self._remember(
                     fired_at={**self.memory.fired_at, name: now}, latched={**self.memory.latched, name: reading}
                 )
-                self._taken.facts.append(TriggerChanged(name=name, kind="schedule", reading=reading))
                 self._news = True
+                if name not in latched:
+                    self._taken.facts.append(TriggerChanged(name=name, kind="schedule", reading=reading))
 
     def _own(self, tallies: Tallied) -> Counter[tuple[str, str]]:
         watch = self._begun()

@@ -36,7 +36,7 @@ def first_hold(policy: DecisionPolicy, situation: Situation) -> Hold | None:
     guards: list[_Guard] = [_single_flight, _enough_rows, _observing]
     if situation.request is None:
         guards = [
-            _paused, _catching_up, _single_flight, _min_labels, _maturity, _coverage, _enough_rows,
+            _paused, _catching_up, _single_flight, _maturity, _min_labels, _coverage, _enough_rows,
             _enough_since_change, _cooldown, _per_day, _back_off, _observing,
         ]  # fmt: skip
     return next((hold for guard in guards if (hold := guard(policy, situation))), None)

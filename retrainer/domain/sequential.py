@@ -249,7 +249,7 @@ class Blocks:
         """The variance of a mean relative to that of independent outcomes.
 
         While no length says so with certainty, each counts at its lower limit, lest independent outcomes pay for
-        chance. While there are few blocks, more is assumed: nothing is known of longer ones.
+        chance.
         """
         known = [
             (log(max(squares / compared / variance, 1e-9)), sqrt(3 / compared))
@@ -257,8 +257,17 @@ class Blocks:
             if compared >= (_FEWEST if number else _FIRST)
         ]
         certain = any(ratio > _CERTAIN * error for ratio, error in known)
-        found = exp(max([0.0, *(ratio - (0.0 if certain else _DOUBT * error) for ratio, error in known)]))
-        return found * sqrt(max(1.0, _ENOUGH / max(self.levels[0][4], 1.0)))
+        return exp(max([0.0, *(ratio - (0.0 if certain else _DOUBT * error) for ratio, error in known)]))
+
+    @property
+    def caution(self) -> float:
+        """What to multiply the inflation by while there are few blocks: nothing is known of longer ones then."""
+        return sqrt(max(1.0, _ENOUGH / max(self.levels[0][4], 1.0)))
+
+    @property
+    def plain(self) -> list[list[float]]:
+        """As a trigger remembers it."""
+        return [list(level) for level in self.levels]
 
     @staticmethod
     def of(levels: Any) -> Blocks:

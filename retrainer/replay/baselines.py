@@ -13,6 +13,7 @@ from retrainer.replay.learning import Served, Trainer
 from retrainer.replay.models import Costs
 from retrainer.replay.table import MISSING, Codes, Table
 from retrainer.replay.times import NEVER
+from retrainer.replay.values import Values
 from retrainer.replay.warm import FIRST
 
 
@@ -36,11 +37,10 @@ class Baselines:
 
 def baselines(played: Played, training_takes: Micros) -> Baselines:
     """The baselines beside what a policy came to."""
-    table = played.table
     first = never(played)
     return Baselines(
         never=value(played, first),
-        no_change=value(played, no_change(table)),
+        no_change=value(played, no_change(played.table, played.values)),
         periodic=_periodic(played, first, training_takes),
     )
 
@@ -49,16 +49,8 @@ def value(played: Played, answers: Codes) -> float | None:
     """The metric that judges, of these answers (one for each row of the table) to the rows that have a label."""
     table, policy = played.table, played.policy
     rows = slice(table.warm, len(table))
-    cells = cells_of(table.labels[rows], answers[rows], table.classes.texts)
+    cells = played.values.cells(table.labels[rows], answers[rows])
     return metrics.value(policy.watch.metrics[0], cells, policy.watch.positive)
-
-
-def cells_of(labels: Codes, answers: Codes, texts: tuple[str, ...]) -> dict[tuple[str, str], int]:
-    """How many rows had (label, answer), of those that have both."""
-    known = (labels != MISSING) & (answers != MISSING)
-    codes, counts = np.unique(labels[known].astype(np.int64) * len(texts) + answers[known], return_counts=True)
-    pairs = zip(codes.tolist(), counts.tolist(), strict=True)
-    return {(texts[code // len(texts)], texts[code % len(texts)]): n for code, n in pairs}
 
 
 def never(played: Played) -> Codes:
@@ -74,10 +66,10 @@ def never(played: Played) -> Codes:
     return answers
 
 
-def no_change(table: Table) -> Codes:
-    """For each row the label that was the last to arrive before it; before any has, the commonest of the warm part."""
+def no_change(table: Table, values: Values) -> Codes:
+    """For each row the label that was the last to arrive before it; before any has, what was usual in the warm part."""
     warm = table.labels[: table.warm]
-    commonest = np.bincount(warm[warm != MISSING]).argmax()
+    usual = values.usual(warm[warm != MISSING])[0]
     rows = np.arange(len(table))
     labelled = rows[table.arrivals != NEVER]
     # At the same time a label of an earlier row comes first, then the row itself, then its own label.
@@ -86,10 +78,10 @@ def no_change(table: Table) -> Codes:
     is_row = np.concatenate([np.zeros(len(labelled), np.bool_), np.ones(len(rows), np.bool_)])
     order = np.lexsort((~is_row, owners, times))
     last = np.maximum.accumulate(np.where(is_row[order], -1, np.arange(len(order))))
-    found = np.where(last >= 0, table.labels[owners[order][last]], commonest)
+    found = np.where(last >= 0, table.labels[owners[order][last]], usual)
     answers = np.empty(len(table), np.int32)
     answers[owners[order][is_row[order]]] = found[is_row[order]]
-    return answers
+    return values.certain(answers)
 
 
 def _periodic(played: Played, first: Codes, training_takes: Micros) -> Periodic:
@@ -98,7 +90,7 @@ def _periodic(played: Played, first: Codes, training_takes: Micros) -> Periodic:
     predicted = len(table) - table.warm
     if not retrains:
         return Periodic(every=None, retrains=0, value=value(played, first))
-    trainer = Trainer(policy=played.policy, table=table, costs=Costs())
+    trainer = Trainer(policy=played.policy, table=table, values=played.values, costs=Costs())
     times = [int(table.times[table.warm + number * predicted // (retrains + 1)]) for number in range(1, retrains + 1)]
     begins = np.searchsorted(table.times, np.array(times) + training_takes, side="right").tolist()
     answers, version = first.copy(), None

@@ -23,6 +23,7 @@ from retrainer.domain.values import SLOT_WIDTH, Slot, slot_of, slot_start
 from retrainer.replay.flow import Flow
 from retrainer.replay.learning import Served
 from retrainer.replay.table import Table
+from retrainer.replay.values import Values
 
 Tallied = list[tuple[TallyKey, int]]
 Numbers = npt.NDArray[np.int64]
@@ -44,6 +45,7 @@ class Counting:
     table: Table
     flow: Flow
     served: Served
+    values: Values
     width: int | None
     _counted: deque[tuple[Slot, Tallied]] = field(default_factory=deque, init=False)
     _until: Slot | None = field(default=None, init=False)
@@ -88,37 +90,44 @@ class Counting:
             yield slot, list(tallies)
 
     def _outcomes(self, changes: slice) -> Tallied:
-        texts, rows = self.table.classes.texts, self.flow.row[changes]
+        rows = self.flow.row[changes]
         columns = (
             self.flow.at[changes] // SLOT_WIDTH,
             self.served.versions[rows].astype(np.int64),
             self.flow.truth[changes].astype(np.int64),
             self.served.answers[rows].astype(np.int64),
         )
-        return [
-            (TallyKey(str(version), WHOLE, slot, texts[truth], texts[answer]), n)
-            for slot, version, truth, answer, n in _summed(columns, self.flow.sign[changes])
-        ]
+        found: Tallied = []
+        for (slot, version), group in groupby(_summed(columns, self.flow.sign[changes]), _place):
+            cells = self.values.expanded(counted[2:] for counted in group)
+            found += [(TallyKey(str(version), WHOLE, slot, *cell), n) for cell, n in cells.items() if n]
+        return found
 
     def _arrivals(self, width: int, changes: slice, predicted: slice) -> Tallied:
         """Rows that were learned from and never predicted are not counted."""
         own = np.flatnonzero(self.flow.row[changes] >= self.table.warm) + changes.start
         rows, sign = self.flow.row[own], self.flow.sign[own]
         slots, new = self.flow.at[own] // SLOT_WIDTH, self.table.times[predicted] // SLOT_WIDTH
-        right = self.flow.truth[own] == self.served.answers[rows]
-        kind = np.where(right, _KINDS.index(HIT), _KINDS.index(MISS))
-        versions = self.served.versions[rows]
+        answers, versions = self.served.answers[rows], self.served.versions[rows]
+        kind = np.where(self.values.is_right(self.flow.truth[own], answers), _KINDS.index(HIT), _KINDS.index(MISS))
+        fresh, bins = self.served.versions[predicted], self.values.bins
+        predicted_, delay = np.full(len(new), _KINDS.index(PREDICTED)), np.full(len(rows), _KINDS.index(DELAY))
         parts = (
-            (new, self.served.versions[predicted], np.full(len(new), _KINDS.index(PREDICTED)), new // width),
-            (slots, versions, kind, self.table.times[rows] // SLOT_WIDTH // width),
-            (slots, versions, np.full(len(rows), _KINDS.index(DELAY)), self.flow.delay[own]),
+            (new, fresh, predicted_, new // width, bins(self.served.answers[predicted])),
+            (slots, versions, kind, self.table.times[rows] // SLOT_WIDTH // width, bins(answers)),
+            (slots, versions, delay, self.flow.delay[own], np.full(len(rows), NO_SCORE)),
         )
-        columns = [np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True)]
+        columns = [np.concatenate([part[place] for part in parts]).astype(np.int64) for place in range(5)]
         weights = np.concatenate([np.ones(len(new), np.int64), sign, sign])
         return [
-            (TallyKey(str(version), ARRIVALS, slot, _KINDS[kind], f"{bucket}:{NO_SCORE}"), n)
-            for slot, version, kind, bucket, n in _summed(columns, weights)
+            (TallyKey(str(version), ARRIVALS, slot, _KINDS[kind], f"{bucket}:{bin_}"), n)
+            for slot, version, kind, bucket, bin_, n in _summed(columns, weights)
         ]
+
+
+def _place(counted: tuple[int, ...]) -> tuple[int, ...]:
+    """Slot and version."""
+    return counted[:2]
 
 
 def _slot(tally: tuple[TallyKey, int]) -> Slot:

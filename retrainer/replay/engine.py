@@ -27,6 +27,7 @@ from retrainer.replay.judging import JudgingOn, Moment, challenged, dropped
 from retrainer.replay.learning import Served, Trained, Trainer
 from retrainer.replay.models import Costs, Version
 from retrainer.replay.table import MISSING, Table
+from retrainer.replay.values import Values, form_for
 from retrainer.replay.warm import FIRST, champion_of, first_version
 from retrainer.service.policy import ModelPolicy
 
@@ -80,6 +81,7 @@ class Played:
 
     policy: ModelPolicy
     table: Table
+    values: Values
     served: Served
     first: Version
     costs: Costs
@@ -99,7 +101,10 @@ def play(policy: ModelPolicy, table: Table, training_takes: Micros, tell: Tell |
     Raises:
         Refused: version 1 cannot be trained.
     """
-    stream = table.within(policy.ingest.join.max_delay)
+    join = policy.ingest.join
+    stream = table.within(join.max_delay)
+    if join.absent is not None:
+        stream = stream.with_number(join.absent.value)
     engine = _Engine(policy, stream, training_takes)
     for number, now in enumerate(rounds(stream, policy.ingest.join.lateness)):
         engine.run_round(now)
@@ -117,7 +122,7 @@ class _Engine:
     def __init__(self, policy: ModelPolicy, table: Table, training_takes: Micros) -> None:
         self._table = table
         self._takes = training_takes
-        self._trainer = Trainer(policy=policy, table=table, costs=Costs())
+        self._trainer = Trainer(policy=policy, table=table, values=Values(form_for(policy), table), costs=Costs())
         self._champion = first_version(self._trainer)
         self._newest = int(FIRST)
         self._job: Ran | None = None
@@ -128,14 +133,17 @@ class _Engine:
         served = _learned_from(table)
         flow = Flow.of(table, policy.ingest.join)
         width = policy.coverage.width if policy.coverage else None
-        self._counting = Counting(table=table, flow=flow, served=served, width=width)
+        values = self._trainer.values
+        self._counting = Counting(table=table, flow=flow, served=served, values=values, width=width)
         self._totals = list(flow.before(slot_start(self._closed)))
         self._deliberation = Deliberation(
             _deliberating(policy),
             Memory(total=sum(n for _, n in self._totals)),
             champions={FIRST: champion_of(self._champion)},
         )
-        self.played = Played(policy=policy, table=table, served=served, first=self._champion, costs=self._trainer.costs)
+        self.played = Played(
+            policy=policy, table=table, values=values, served=served, first=self._champion, costs=self._trainer.costs
+        )
         self._follow(Reign(version=FIRST, effective_from=int(table.times[table.warm])), self._totals)
 
     def run_round(self, read: Round) -> None:
@@ -199,7 +207,7 @@ class _Engine:
         self._job = None
         ran.has_ended = True
         mode = self._trainer.policy.promotion.mode
-        state = _state_after(ran.result, mode)
+        state = state_after(ran.result, mode)
         job = replace(ran.job, result=ran.result)
         if ran.version is None or state not in (JobState.PROMOTED, JobState.ACCEPTED, JobState.CHALLENGING):
             error = "" if ran.result.verdict else ran.result.error or "the training gave no verdict"
@@ -276,7 +284,7 @@ def _learned_from(table: Table) -> Served:
     return served
 
 
-def _state_after(result: TrainingResult, mode: Literal["automatic", "register"]) -> JobState:
+def state_after(result: TrainingResult, mode: Literal["automatic", "register"]) -> JobState:
     """As jobs of the service go on; who only registers has no challengers."""
     if result.verdict is None:
         return JobState.FAILED

@@ -11,6 +11,7 @@ from retrainer.replay.learning import Served, Trainer
 from retrainer.replay.models import Version
 from retrainer.service.challenging import FEWEST_ROWS, is_due
 from retrainer.service.ordering import order_to_judge
+from retrainer.training.candidate import asking
 from retrainer.training.challenger import compare
 from retrainer.training.dataset import Rows
 
@@ -73,7 +74,8 @@ class JudgingOn:
         spec = order_to_judge(job, self.trainer.policy, "", self.challenger.result.row_loss)
         with self.trainer.costs.of_training():
             try:
-                return compare(spec, rows, self.challenger.answers, self.champion.answers).compared
+                ours, theirs = asking(self.challenger.fitted, spec), asking(self.champion.fitted, spec)
+                return compare(spec, rows, ours, theirs).compared
             except Exception:  # noqa: BLE001 - an estimator is other people's code
                 return None
 

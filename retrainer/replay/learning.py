@@ -17,9 +17,10 @@ from retrainer.errors import RetrainerError
 from retrainer.replay.flow import known_outcomes, known_since
 from retrainer.replay.models import Costs, Version
 from retrainer.replay.table import MISSING, Codes, Table
+from retrainer.replay.values import Values
 from retrainer.service.ordering import order_to_train
 from retrainer.service.policy import ModelPolicy
-from retrainer.training.candidate import classes_in, make_candidate
+from retrainer.training.candidate import asking, classes_in, make_candidate
 from retrainer.training.checks import profile
 from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter
@@ -63,6 +64,7 @@ class Trainer:
 
     policy: ModelPolicy
     table: Table
+    values: Values
     costs: Costs
 
     def refit(self, known_by: Micros, served: Served) -> Version | None:
@@ -114,9 +116,8 @@ class Trainer:
         if usable is None:
             return _failed(job, "there is no mature outcome to learn from")
         try:
-            candidate = make_candidate(
-                order_to_train(job, self.policy, "", champion.result), usable.rows, champion.answers
-            )
+            spec = order_to_train(job, self.policy, "", champion.result)
+            candidate = make_candidate(spec, usable.rows, asking(champion.fitted, spec))
             result = candidate.result
             if result.verdict is None or result.verdict.answer == "reject":
                 return Trained(result=result)
@@ -132,7 +133,8 @@ class Trainer:
 
     def _fit(self, rows: Rows) -> Version:
         with self.costs.of_training():
-            fitted = Fitter(recipe=self.policy.recipe, cpus=self.policy.limits.cpus).fit(rows)
+            fitter = Fitter(recipe=self.policy.recipe, cpus=self.policy.limits.cpus, form=self.values.form)
+            fitted = fitter.fit(rows)
         return self.version("", fitted, TrainingResult(job_id="", verdict=None))
 
     def version(self, name: str, fitted: Pipeline, result: TrainingResult) -> Version:
@@ -141,6 +143,7 @@ class Trainer:
             name=name,
             fitted=fitted,
             table=self.table,
+            values=self.values,
             costs=self.costs,
             cpus=self.policy.limits.cpus,
             result=result,
@@ -151,15 +154,14 @@ class Trainer:
         features = self.table.features
         follow = len(rows) and rows[-1] - rows[0] == len(rows) - 1
         taken = features.iloc[rows[0] : rows[-1] + 1] if follow else features.take(rows)
-        texts = pd.Index(list(self.table.classes.texts))
         versions = served.versions[rows]
         names = pd.Index([str(number) for number in range(int(versions.max(initial=0)) + 1)])
         columns: dict[str, Any] = {
             Column.ID: rows,
             Column.PREDICTED_AT: self.table.times[rows],
             Column.KNOWN_AT: since,
-            Column.LABEL: pd.Categorical.from_codes(truth, texts),
-            Column.PREDICTION: pd.Categorical.from_codes(served.answers[rows], texts),
+            Column.LABEL: self.values.labels_for_training(truth),
+            Column.PREDICTION: self.values.answers_for_training(served.answers[rows]),
             Column.VERSION: pd.Categorical.from_codes(versions, names),
         }
         return Rows(taken.assign(**columns))

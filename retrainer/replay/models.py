@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from retrainer.domain.training import TrainingResult
 from retrainer.replay.table import Codes, Table
+from retrainer.replay.values import Values
 
 _LARGEST_BLOCK: Final = 131_072
 
@@ -46,13 +47,10 @@ class Version:
     name: str
     fitted: Pipeline
     table: Table
+    values: Values
     costs: Costs
     cpus: int = 1
     result: TrainingResult = field(default_factory=lambda: TrainingResult(job_id="", verdict=None))
-
-    def answers(self, features: pd.DataFrame) -> list[str]:
-        """Its answer to each row: (rows, features) to classes."""
-        return [str(answer) for answer in self._ask(features)]
 
     def aside(self) -> Version:
         """The same model for a question that is no part of the replay, at no cost to it."""
@@ -62,12 +60,16 @@ class Version:
         """Its answers to the table's rows from `first` up to `end`."""
         starts = range(first, end, _LARGEST_BLOCK)
         blocks = [self.table.features.iloc[start : min(start + _LARGEST_BLOCK, end)] for start in starts]
-        answers = [self.table.classes.codes_of(self._ask(block)) for block in blocks]
+        answers = [self.values.codes_of(self._ask(block)) for block in blocks]
         return np.concatenate([np.empty(0, np.int32), *answers])
 
-    def _ask(self, features: pd.DataFrame) -> np.typing.NDArray[np.str_]:
-        began = perf_counter()
+    def _ask(self, features: pd.DataFrame) -> Sequence[str] | np.typing.NDArray[np.str_]:
+        form, began = self.values.form, perf_counter()
         with threadpool_limits(self.cpus):
             answers = self.fitted.predict(features)
+            if form.task == "classification" and form.scores == "none":
+                found: Sequence[str] | np.typing.NDArray[np.str_] = np.asarray(answers, dtype=np.str_)
+            else:
+                found = form.of(self.fitted, answers, features)
         self.costs.predict += perf_counter() - began
-        return np.asarray(answers, dtype=np.str_)
+        return found

@@ -63,7 +63,7 @@ def _drawn(replayed: Replayed, report: Json) -> Json:
         "window": min(series.window_of(played), own["rows"]),
         "line": series.line(played, played.served.answers),
         "never": series.line(played, never(played)),
-        "no_change": series.line(played, no_change(played.table)),
+        "no_change": series.line(played, no_change(played.table, played.values)),
         "thresholds": series.thresholds(played),
         "decisions": [_without_evidence(one) for one in own["decisions"][:_MOST_DECISIONS]],
         "decided": len(own["decisions"]),

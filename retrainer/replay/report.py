@@ -65,7 +65,7 @@ def write_predictions(path: Path, played: Played) -> None:
             "row": rows,
             "time": pa.array(table.times[rows], pa.timestamp("us", tz="UTC")),
             "version": names.take(pa.array(versions)),
-            "prediction": table.classes.column(played.served.answers[rows]),
+            "prediction": played.values.as_labels(played.served.answers[rows]),
             "label": table.classes.column(table.labels[rows]),
         }
     )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from retrainer.domain.answers import Task
 from retrainer.errors import Refused
 from retrainer.replay import report
 from retrainer.replay.baselines import baselines
 from retrainer.replay.engine import play
-from retrainer.replay.options import TableOptions
+from retrainer.replay.options import TableOptions, WrongOption
 from retrainer.replay.page import page
 from retrainer.replay.progress import Progress
 from retrainer.replay.report import Json, Replayed
@@ -38,7 +39,7 @@ def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out
         Refused: the table or the folder cannot be used.
     """
     _prepare(out)
-    table = load(options)
+    table = load(options, _task(policies))
     replays = [_one(name, policy, table, options, progress) for name, policy in policies.items()]
     found = report.report_of(replays)
     first = next(iter(policies.values()))
@@ -57,6 +58,15 @@ def words(replays: Replays) -> str:
     found = replays.report
     lines = [line for name, one in _named(found).items() for line in _told(name, one)]
     return "\n".join([*lines, *(f"wrote {path}" for path in replays.files)])
+
+
+def _task(policies: Mapping[str, ModelPolicy]) -> Task:
+    """The task of the first policy, which has to be that of all."""
+    (first, one), *others = policies.items()
+    for name, other in others:
+        if other.task != one.task:
+            raise WrongOption(f"--policy: {name} is for a {other.task}, and {first} for a {one.task}")
+    return one.task
 
 
 def _prepare(out: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -10,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from retrainer.domain import metrics
+from retrainer.domain.measures import Cell
 from retrainer.domain.metrics import estimate
 from retrainer.domain.values import iso
 from retrainer.domain.windows import CountWindow
-from retrainer.replay.baselines import cells_of
 from retrainer.replay.engine import Played
 from retrainer.replay.table import MISSING, Codes
 
@@ -46,14 +47,32 @@ def window_of(played: Played) -> int:
 
 def line(played: Played, answers: Codes) -> list[Json]:
     """The metric that judges, at each point: row, time, value, n, and the interval where one is known."""
-    table, name = played.table, played.policy.watch.metrics[0]
+    name = played.policy.watch.metrics[0]
     found = []
-    for first, end in windows(played):
-        cells = cells_of(table.labels[first:end], answers[first:end], table.classes.texts)
+    for (_, end), cells in zip(windows(played), _cells_of_windows(played, answers), strict=True):
         one = estimate(name, cells, played.policy.watch.positive) if cells else None
         if one is not None:
             found.append({"row": end - 1, "value": one.value, "low": one.low, "high": one.high, "n": one.n})
     return found
+
+
+def _cells_of_windows(played: Played, answers: Codes) -> Iterator[Mapping[Cell, int]]:
+    """The tally of each window. They overlap: each row is counted once as it enters, and taken back as it leaves."""
+    labels, found = played.table.labels, windows(played)
+    bounds = sorted({bound for window in found for bound in window})
+    parts = deque(
+        (first, end, played.values.cells(labels[first:end], answers[first:end])) for first, end in pairwise(bounds)
+    )
+    cells: Counter[Cell] = Counter()
+    held: deque[tuple[int, Mapping[Cell, int]]] = deque()
+    for first, end in found:
+        while parts and parts[0][1] <= end:
+            begin, _, part = parts.popleft()
+            held.append((begin, part))
+            cells.update(part)
+        while held and held[0][0] < first:
+            cells.subtract(held.popleft()[1])
+        yield {cell: n for cell, n in cells.items() if n}
 
 
 def coverage(played: Played) -> list[Json]:
@@ -103,7 +122,7 @@ def slices(played: Played) -> list[Json]:
 
 def _value(played: Played, rows: Rows) -> float | None:
     table, watch = played.table, played.policy.watch
-    cells = cells_of(table.labels[rows], played.served.answers[rows], table.classes.texts)
+    cells = played.values.cells(table.labels[rows], played.served.answers[rows])
     return metrics.value(watch.metrics[0], cells, watch.positive) if cells else None
 
 

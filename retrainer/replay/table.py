@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retrainer.domain.answers import Task
 from retrainer.domain.values import canonical
 from retrainer.errors import Refused
 from retrainer.replay.options import TableOptions, WrongOption
@@ -18,20 +19,18 @@ from retrainer.replay.times import NEVER, Times, arrivals_of, evenly, times_of
 
 Codes = npt.NDArray[np.int32]
 
+_NOUNS = {"classification": "class", "regression": "number"}
+
 MISSING = -1
 """The code of a label that a row does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Classes:
-    """The classes of a label column: their canonical texts in sort order, and the values that they have in the file."""
+    """What a label can be, classes or numbers: canonical texts in sort order, and their values in the file."""
 
     texts: tuple[str, ...]
     values: pa.Array
-
-    def codes_of(self, answers: npt.NDArray[np.str_]) -> Codes:
-        """The code of each answer: (rows,). A model answers with classes that it has learnt, so each is known."""
-        return np.searchsorted(np.asarray(self.texts, dtype=np.str_), answers).astype(np.int32)
 
     def column(self, codes: Codes) -> pa.Array:
         """The values behind codes, in the label column's type; null where there is none."""
@@ -46,6 +45,7 @@ class Table:
         name: the file.
         features: (rows, features), raw.
         classes: what the labels can be; labels: the code of each row's, or MISSING.
+        task: whether they are classes or numbers.
         times: when each row is predicted; arrivals: when its label is known, or NEVER.
         warm: so many rows, the first ones, are learned from and not predicted.
     """
@@ -57,6 +57,7 @@ class Table:
     times: Times
     arrivals: Times
     warm: int
+    task: Task = "classification"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,9 +67,16 @@ class Table:
         late = self.arrivals - self.times > max_delay
         return replace(self, arrivals=np.where(late, NEVER, self.arrivals)) if late.any() else self
 
+    def with_number(self, text: str) -> Table:
+        """The same stream where a label may be that number, at the end of those that come."""
+        if self.task == "classification" or text in self.classes.texts:
+            return self
+        values = pa.concat_arrays([self.classes.values, pa.nulls(1, self.classes.values.type)])
+        return replace(self, classes=Classes(texts=(*self.classes.texts, text), values=values))
 
-def load(options: TableOptions) -> Table:
-    """Read a table as a stream.
+
+def load(options: TableOptions, task: Task = "classification") -> Table:
+    """Read a table as a stream whose labels are classes or, for a regression, numbers.
 
     Raises:
         WrongOption: an option names a column that the file does not have, or leaves nothing to replay.
@@ -78,7 +86,7 @@ def load(options: TableOptions) -> Table:
     columns = read_table(options.path, as_text=time_as_text)
     _check_names(options, columns)
     try:
-        return _stream(options, columns)
+        return _stream(options, columns, task)
     except Refused as refusal:
         raise Refused(f"{options.path}: {refusal}") from refusal
 
@@ -97,9 +105,9 @@ def _check_names(options: TableOptions, columns: pa.Table) -> None:
                 raise WrongOption(f'{option}: {options.path} has no column "{name}"; it has {known}')
 
 
-def _stream(options: TableOptions, columns: pa.Table) -> Table:
+def _stream(options: TableOptions, columns: pa.Table, task: Task) -> Table:
     warm = _warm(options, columns.num_rows)
-    classes, labels = _labels(options.label, columns[options.label], warm)
+    classes, labels = _labels(options.label, columns[options.label], warm, task)
     times = (
         evenly(len(labels), options.every) if options.time is None else times_of(options.time, columns[options.time])
     )
@@ -113,6 +121,7 @@ def _stream(options: TableOptions, columns: pa.Table) -> Table:
         times=times,
         arrivals=arrivals_of(times, delay, labels != MISSING),
         warm=warm,
+        task=task,
     )
 
 
@@ -127,32 +136,40 @@ def _warm(options: TableOptions, rows: int) -> int:
     return warm
 
 
-def _labels(name: str, column: pa.ChunkedArray, warm: int) -> tuple[Classes, Codes]:
-    """The classes of a column and the code of each row."""
+def _labels(name: str, column: pa.ChunkedArray, warm: int, task: Task) -> tuple[Classes, Codes]:
+    """What is in a column and the code of each row."""
+    if task == "regression" and not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        raise Refused(f"the label {name} holds {column.type}: a regression needs numbers")
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), None, column)
     if column.null_count == len(column):
         raise Refused(f"the label {name} has no value at all")
     encoded = pc.dictionary_encode(column).unify_dictionaries().combine_chunks()
     try:
-        texts = np.asarray([canonical(value) for value in encoded.dictionary.to_pylist()], dtype=np.str_)
+        texts = np.asarray(
+            [
+                canonical(value if task == "classification" else float(value))
+                for value in encoded.dictionary.to_pylist()
+            ],
+            dtype=np.str_,
+        )
     except ValueError as error:
         raise Refused(f"the label {name} cannot be used: {error}") from error
     if len(texts) < 2:
-        raise Refused(f"the label {name} has one class only, {texts[0]}")
+        raise Refused(f"the label {name} has one {_NOUNS[task]} only, {texts[0]}")
     order = np.argsort(texts)
     ranks = np.empty(len(order), np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
     indices = encoded.indices.fill_null(len(order)).to_numpy()
     codes = np.append(ranks, np.int32(MISSING))[indices]
-    _check_warm(name, codes[:warm], texts[order])
+    _check_warm(name, codes[:warm], texts[order], task)
     return Classes(texts=tuple(texts[order].tolist()), values=encoded.dictionary.take(pa.array(order))), codes
 
 
-def _check_warm(name: str, codes: Codes, texts: npt.NDArray[np.str_]) -> None:
+def _check_warm(name: str, codes: Codes, texts: npt.NDArray[np.str_], task: Task) -> None:
     found = np.unique(codes[codes != MISSING])
     if len(found) < 2:
-        told = f"one class of {name} only, {texts[found[0]]}" if len(found) else f"no {name} at all"
+        told = f"one {_NOUNS[task]} of {name} only, {texts[found[0]]}" if len(found) else f"no {name} at all"
         raise Refused(f"the {len(codes)} rows of the warm part have {told}: version 1 cannot be trained on them")
 
 

@@ -32,7 +32,10 @@ def ask(state: DecisionState, model: str, kind: str, reason: str, clock: Clock) 
 
 
 def wait_for(state: DecisionState, request: Request, clock: Clock, stop: Stopped) -> tuple[Answer, str]:
-    """Wait for a request to retrain to be decided and its job to end; how it ended, and a sentence about it."""
+    """Wait for a request to retrain to be decided and its job to end; how it ended, and a sentence about it.
+
+    A challenger is not waited for: that it is judged on may take as long as new labels do.
+    """
     deadline = clock.monotonic() + _TAKEN_UP_WITHIN
     while clock.monotonic() < deadline:
         if _is_answered(state, request):
@@ -51,7 +54,7 @@ def _follow(state: DecisionState, request: Request, stop: Stopped) -> tuple[Answ
     job = _job_of(state, request.model, decision.decision_id) if decision else None
     if job is None:
         return Answer.NO, f"held: {decision.message if decision else 'nothing was decided'}"
-    while not job.ended and not stop.wait(_LOOK_SECONDS):
+    while not (job.ended or job.is_challenging) and not stop.wait(_LOOK_SECONDS):
         job = _job_of(state, request.model, job.decision_id) or job
     return _ended(job)
 
@@ -63,6 +66,8 @@ def _job_of(state: DecisionState, model: str, decision_id: str) -> Job | None:
 def _ended(job: Job) -> tuple[Answer, str]:
     if job.state in (JobState.PROMOTED, JobState.ACCEPTED):
         return Answer.PROMOTED, f"{job.state}: version {job.version}"
+    if job.is_challenging:
+        return Answer.NO, f"undecided: version {job.version} is the challenger now, and is judged on with new labels"
     if job.state is JobState.REJECTED and job.result and job.result.verdict:
         return Answer.NO, f"rejected: {job.result.verdict.reason}"
     return Answer.FAILED, f"{job.state}: {job.error}"

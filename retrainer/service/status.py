@@ -15,6 +15,7 @@ from retrainer.domain.ledger import reign
 from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, estimate, size
 from retrainer.domain.slices import by_slice
 from retrainer.domain.tallies import WHOLE, by_slot
+from retrainer.domain.triggers.wording import told
 from retrainer.domain.values import Micros, Slot, iso, micros, moment
 from retrainer.domain.windows import History
 from retrainer.service.policy import ModelPolicy
@@ -189,6 +190,10 @@ def explanation(policy: ModelPolicy, state: ReadableState, last: int) -> list[di
             "message": decision.message,
             "champion": decision.champion,
             "evidence": dict(decision.evidence),
+            "words": {
+                name: told(policy.watch.triggers.get(name), recorded)
+                for name, recorded in decision.evidence.get("triggers", {}).items()
+            },
             "job": _ended_job(jobs[decision.decision_id]) if decision.decision_id in jobs else None,
         }
         for decision in state.decisions(policy.name, last)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from retrainer.domain.triggers.wording import words_of
-
 _SLICES: Final = 10
 """How many slices are shown, the worst ones."""
 
@@ -126,11 +124,7 @@ def _reasons(decision: Mapping[str, Any]) -> Sequence[str]:
         return [f"  A person asked for it: {evidence['request']}"]
     if decision["triggers"] == ["bootstrap"]:
         return ["  There is no champion yet, and there are labels enough to train the first one."]
-    found = evidence.get("triggers", {})
-    return [
-        f"  {name} fired: {words_of(one.get('kind'), {fact: value for fact, value in one.items() if fact != 'kind'})}."
-        for name, one in found.items()
-    ]
+    return [f"  {name} fired: {words}." for name, words in decision["words"].items()]
 
 
 def _held(decision: Mapping[str, Any]) -> str:

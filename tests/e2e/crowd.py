@@ -12,8 +12,10 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
+import psutil
 from kafka import KafkaProducer
 
 from retrainer.cli import main
@@ -27,8 +29,8 @@ _CHUNK: Final = 400
 """Predictions sent at a time: with their labels fewer records than make the service say that it catches up."""
 
 HEAD = """
-kafka: {{bootstrap_servers: "{bootstrap}", start: earliest}}
-state: {{flush: {{every: 100ms}}}}
+kafka: {{bootstrap_servers: "{bootstrap}", start: earliest, client: {{max_partition_fetch_bytes: 16384}}}}
+state: {{flush: {{every: 100ms, bytes: 64KiB}}}}
 mlflow: {{tracking_uri: "{mlflow}", artifacts: {artifacts}}}
 service: {{http: null, jobs: 2, log: {{level: debug}}}}
 defaults:
@@ -38,7 +40,7 @@ defaults:
   predictions: {{topic: {predictions}}}
   labels: {{topic: {labels}, max_delay: 2h, mature_after: 0s}}
   guards: {{min_labels: 50, cooldown: 0s, per_day: 100}}
-  training: {{rows: {{last: 200}}, estimator: sklearn.tree.DecisionTreeClassifier, params: {{max_depth: 3}}}}
+  training: {{rows: {{last: 200}}}}
   judge: {{min_rows: 50}}
 models:
 """
@@ -123,6 +125,7 @@ class Crowd(Stage):
         label: str | None = None,
         features: Mapping[str, Any] | None = None,
         after: int = 0,
+        awaited: bool = True,
     ) -> None:
         """`n` predictions of a model, ten a minute, with labels for some a second later; returns once they are read.
 
@@ -131,6 +134,7 @@ class Crowd(Stage):
             labelled: the share of the predictions that gets a label.
             label: what all labels say, in place of right or wrong.
             after: event time that passes before, in microseconds.
+            awaited: whether to wait until they are read.
         """
         clock = self.clocks.setdefault(model, Clock())
         clock.now += after
@@ -142,25 +146,30 @@ class Crowd(Stage):
             value = chance.uniform(*x)
             answer = "b" if value > 0.5 else "a"
             truth = answer if chance.random() >= wrong else {"a": "b", "b": "a"}[answer]
-            base = {"prediction_id": f"{model}-{clock.count}", "model": model, "timestamp": clock.now // 1000}
+            time = clock.now // 1000
+            base = {"prediction_id": f"{model}-{clock.count}", "model": model}
             given = {"x": value, "kind": "k", **(features or {})}
-            self._emit(producer, self.predictions, {**base, "prediction": answer, "model_version": "1", "features": given})
+            self._emit(
+                producer,
+                self.predictions,
+                {**base, "timestamp": time, "prediction": answer, "model_version": "1", "features": given},
+            )
             if chance.random() < labelled:
-                self._emit(producer, self.labels, {**base, "timestamp": base["timestamp"] + 1000, "label": label or truth})
-            if number % _CHUNK == 0:
-                self._wait_until_read(producer)
-        self._wait_until_read(producer)
+                self._emit(producer, self.labels, {**base, "timestamp": time + 1000, "label": label or truth})
+            if awaited and number % _CHUNK == 0:
+                self.wait_until_read(producer)
+        if awaited:
+            self.wait_until_read(producer)
         producer.close()
-
-    def burst(self, model: str, n: int, **how: Any) -> None:
-        """The same, without waiting for anybody to read it."""
 
     def _emit(self, producer: KafkaProducer, topic: str, event: Mapping[str, Any]) -> None:
         self.records += 1
         producer.send(topic, key=str(event["prediction_id"]).encode(), value=json.dumps(event).encode())
 
-    def _wait_until_read(self, producer: KafkaProducer) -> None:
-        producer.flush()
+    def wait_until_read(self, producer: KafkaProducer | None = None) -> None:
+        """Until the service has committed all that was sent."""
+        if producer is not None:
+            producer.flush()
         eventually(lambda: self.read >= self.records, 60, lambda: f"{self.read} of {self.records} records were read")
 
     @property
@@ -211,10 +220,9 @@ class Crowd(Stage):
         self.wait_for("trigger.fired", model=model, trigger=trigger)
         return next(e for e in self.entries("trigger.fired") if (e["model"], e["trigger"]) == (model, trigger))
 
-    def held(self, model: str, reason: str, triggers: Sequence[str] | None = None, count: int = 1) -> dict[str, Any]:
+    def held(self, model: str, reason: str, triggers: Sequence[str]) -> dict[str, Any]:
         """The log line of a hold, whose record says the same."""
-        facts = {"triggers": list(triggers)} if triggers is not None else {}
-        line = self.wait_for("retrain.held", model=model, reason=reason, count=count, **facts)
+        line = self.wait_for("retrain.held", model=model, reason=reason, triggers=list(triggers))
         record = self.recorded(line)
         assert (record["outcome"], record["job"]) == ("hold", None)
         assert record["evidence"]["guard"]["name"] == reason
@@ -230,15 +238,30 @@ class Crowd(Stage):
         assert "RETRAINED" in self.words(model, line["decision_id"])
         return line
 
+    def training(self, job: str) -> psutil.Process:
+        """The training process of a job, once there is one."""
+
+        def look() -> list[psutil.Process]:
+            children = psutil.Process(self.pid_of("controller")).children(recursive=True)
+            training = [child for child in children if "retrainer.training" in child.cmdline()]
+            return [child for child in training if Path(child.cwd()).name == job]
+
+        return eventually(look, 60)[0]
+
     def recorded(self, line: Mapping[str, Any]) -> dict[str, Any]:
         """The record of a decision, which has every fact of its log line."""
         record = next(one for one in self.explained(line["model"]) if one["decision_id"] == line["decision_id"])
-        told = ("slot_end", "triggers", "reason", "message", "champion", "evidence")
-        assert {name: record[name] for name in told} == {name: line[name] for name in told}
+        assert says_the_same(record, line), (record, line)
         return record
 
 
-def crowd(folder: Any, bootstrap: str, suffix: str, mlflow: Mlflow, models: Mapping[str, str]) -> Crowd:
+def says_the_same(record: Mapping[str, Any], line: Mapping[str, Any]) -> bool:
+    """Whether the record of a decision has every fact of its log line."""
+    facts = ("decision_id", "slot_end", "triggers", "reason", "message", "champion", "evidence")
+    return {name: record[name] for name in facts} == {name: line[name] for name in facts}
+
+
+def crowd(folder: Path, bootstrap: str, suffix: str, mlflow: Mlflow, models: Mapping[str, str]) -> Crowd:
     """A crowd with its configuration written."""
     made = Crowd(folder, bootstrap, suffix, mlflow, models=models)
     made.write_config()

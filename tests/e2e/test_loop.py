@@ -68,7 +68,7 @@ def test_the_log_alone_says_why_on_which_data_and_why_accepted(recovered: Stage)
 def test_explain_tells_the_decision_and_json_is_one_document(recovered: Stage) -> None:
     words = recovered.command("explain", "m").stdout
     assert "RETRAIN" in words
-    assert "is below 0.8" in words
+    assert "evaluations below 0.8" in words
     assert "promoted, version 2" in words
     decisions = json.loads(recovered.command("explain", "m", "--json").stdout)["decisions"]
     retrained = [decision for decision in decisions if decision["outcome"] == "retrain"]

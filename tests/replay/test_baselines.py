@@ -15,6 +15,8 @@ from retrainer.replay.engine import Played, play
 from retrainer.replay.options import TableOptions, Warm
 from retrainer.replay.table import MISSING, load
 from retrainer.replay.times import NEVER
+from retrainer.replay.values import Values
+from retrainer.training.form import Form
 from retrainer.training.pipeline import build
 from tests.replay.streams import policy, turning, written
 from tests.replay.test_flow import ROWS, table_of
@@ -26,7 +28,7 @@ def test_no_change_says_the_last_label_that_had_arrived(rows: list[tuple[int, in
     table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], warm=1)
     if table.labels[0] == MISSING:
         return
-    found = no_change(table)
+    found = no_change(table, Values(Form(), table))
     for row in range(len(table)):
         known = [
             (int(table.arrivals[other]), other)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retrainer.domain.answers import with_score
 from retrainer.domain.arrivals import ArrivalPolicy
+from retrainer.domain.cells import CellSum
+from retrainer.domain.codes import Codes
 from retrainer.domain.events import Label, Origin, Partition, Prediction
 from retrainer.domain.join import Absent, Entry, JoinPolicy, outcome_of, standing
 from retrainer.domain.tallies import TallyKey
@@ -23,6 +26,8 @@ from retrainer.replay.flow import Flow, Round, known_outcomes, known_since, roun
 from retrainer.replay.learning import Served
 from retrainer.replay.table import MISSING, Classes, Table
 from retrainer.replay.times import NEVER
+from retrainer.replay.values import Values
+from retrainer.training.form import Form
 
 HERE = Partition("t", 0)
 START = 1_000 * SLOT_WIDTH
@@ -60,32 +65,61 @@ ROWS = st.lists(
 ABSENT = st.none() | st.builds(Absent, after=st.integers(0, 400).map(lambda s: s * SECOND), value=st.just("no"))
 
 
-@settings(max_examples=150, deadline=None)
-@given(rows=ROWS, absent=ABSENT, ahead=st.integers(0, 30))
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """What labels can be, and what models answer."""
+
+    form: Form = field(default_factory=Form)
+    texts: tuple[str, ...] = ("no", "yes")
+    answers: tuple[str, ...] = ("no", "yes")
+
+    def of(self, table: Table) -> Table:
+        classes = Classes(texts=self.texts, values=pa.array(self.texts))
+        return replace(table, classes=classes, task=self.form.task)
+
+    def absent(self, policy: Absent | None) -> Absent | None:
+        return None if policy is None else replace(policy, value=self.texts[0])
+
+
+SURE = tuple(with_score(*one) for one in (("no", 0.31), ("yes", 0.77), ("yes", 1.0), ("no", 0.000123)))
+SHARES = tuple(with_score("yes" if p > 0.5 else "no", {"no": 1 - p, "yes": p}) for p in (0.5, 0.51, 1.0, 0.0))
+KINDS = (
+    Kind(),
+    Kind(form=Form(scores="if_given", positive="yes"), answers=SURE),
+    Kind(form=Form(scores="if_given"), answers=SHARES),
+    Kind(form=Form(task="regression"), texts=("2", "3.5"), answers=("2", "-1", "3.25", "400")),
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(rows=ROWS, absent=ABSENT, ahead=st.integers(0, 30), kind=st.sampled_from(KINDS))
 def test_what_a_table_tallies_is_what_the_join_would(
-    rows: list[tuple[int, int | None, int, int]], absent: Absent | None, ahead: int
+    rows: list[tuple[int, int | None, int, int]], absent: Absent | None, ahead: int, kind: Kind
 ) -> None:
-    join = JoinPolicy(max_delay=600 * SECOND, lateness=60 * SECOND, absent=absent)
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=60 * SECOND, absent=kind.absent(absent))
     table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
-    table = table.within(join.max_delay)
-    served = Served(versions=np.ones(len(rows), np.int32), answers=np.array([row[3] for row in rows], dtype=np.int32))
+    table = kind.of(table.within(join.max_delay))
+    values = Values(kind.form, table)
+    given_ = [kind.answers[(row[0] + row[3]) % len(kind.answers)] for row in rows]
+    served = Served(versions=np.ones(len(rows), np.int32), answers=values.codes_of(given_))
     served.versions[: table.warm] = 0
     first_open = slot_of(int(table.times[-1])) + ahead
-    arriving = ArrivalPolicy(width=3)
+    arriving = ArrivalPolicy(width=3, positive=kind.form.positive, task=kind.form.task)
 
     found: Counter[TallyKey] = Counter()
-    counting = Counting(table=table, flow=Flow.of(table, join), served=served, width=arriving.width)
+    counting = Counting(table=table, flow=Flow.of(table, join), served=served, values=values, width=arriving.width)
     for slot, tallies in counting.slots(0, first_open, len(table)):
         assert all(key.slot == slot for key, _ in tallies)
         assert not found.keys() & dict(tallies).keys()
         found.update(dict(tallies))
 
-    wanted: Counter[TallyKey] = Counter()
+    cells = CellSum(kind.form.expand)
     for row in range(len(rows)):
-        version, answer = str(served.versions[row]), table.classes.texts[served.answers[row]]
+        entry = entry_of(table, row, given_[row], str(served.versions[row]))
         predicted = row >= table.warm
-        entry = entry_of(table, row, answer, version)
-        wanted.update(standing(join, entry, first_open, arriving if predicted else None).cells)
+        for key, n in standing(join, entry, first_open, arriving if predicted else None).cells.items():
+            cells.add(key, n)
+    wanted = cells.drain(Codes(), Codes())
     assert {key: n for key, n in found.items() if n} == {
         key: n for key, n in wanted.items() if n and key.slot < first_open
     }

@@ -5,19 +5,21 @@ firing within a million outcomes since the promotion is at most 1 - confidence. 
 
 What is expected are the champion's own first outcomes. There are several references: a small one, so that the test can
 begin early, with a wide limit; larger ones that sharpen it; and none is ever replaced, so that a slow change that a
-later reference has swallowed still stands out against an earlier one. The champion's baseline is one more, at its
-lower limit. Each has its share of 1 - confidence, and within its share the error of the reference is paid for: the
-test must refute every mean that the reference may have had.
+later reference has swallowed still stands out against an earlier one. The champion's baseline is one more, at a
+quarter of its size. Each has its share of 1 - confidence, and within its share the error of the reference is paid for:
+the test must refute every mean that the reference may have had.
 
-The bound is exact for hits and misses. For losses the test is exact and the limits of the reference are asymptotic.
+The bound is exact for hits and misses. For losses the bets are exact and the limits of the reference are asymptotic.
 Outcomes that depend on each other void it: so the variance of block means is measured all along, and the bets are
-tempered by its excess. What that cannot see still voids it: dependence over longer stretches than an eighth of the
+tempered by its excess. What that cannot see still voids it: dependence over longer stretches than a tenth of the
 outcomes so far (a season, a slow cycle) looks like a change, and is one to this test. The remedies: a longer
 `reference` that spans the cycle, or a higher `confidence`.
 
 Labels of one class may come before those of another. Outcomes known soon after a promotion or a stall are then no fair
-sample: a fall must show within label classes too. One that the mix of classes explains alone is a warning. It fires
-once it has lasted for as many outcomes as the reference has; near the promotion the reference is learned anew instead.
+sample: a second test, of the misses less those that the mix of label classes explains, must be through too. A fall that
+the mix explains alone is a warning. It fires once it has lasted for as many outcomes as the reference has, and as long
+as those took; near the promotion the reference is learned anew instead. Losses are not known by class: nothing of this
+helps them, and the guards must.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, log, sqrt
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -56,8 +59,13 @@ _NEAR: Final = 6
 """The candidate, one standard error worse than the estimate, that a fall within classes must refute,"""
 _SLACK: Final = 1.0
 """with so much less (as a logarithm) than is needed: the two tests differ a little by chance."""
+_ERRORS: Final = 2.0
+"""Standard errors by which the miss rate of a class may have been another than it was in the reference."""
 _RELEARNED_WITHIN: Final = 2
 """In references: another mix of classes that began so soon means that the reference was no fair sample."""
+
+
+_NO_TEST: Final[Mapping[str, Any]] = MappingProxyType({"from": 0, "classes": {}})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +89,13 @@ class Change:
         """Take the newest slot into the test; once it has fired it stays fired until the next champion."""
         slot, cells = scene.history.newest
         seen = losses(self.metric, cells)
-        if state.get("fired") or seen is None:
+        if "reading" in state or seen is None:
             return state, _kept(state)
-        known = state or self._beginning(scene.baseline)
+        known = state if "tests" in state else self._beginning(scene.baseline)  # an older version remembered otherwise
         inflation = self._inflation(known)
         after = self._tested(known, slot, seen, cells, inflation)
         after, reading = self._judged(after, inflation)
-        return (self._learned(after, seen, inflation) if after else self._beginning({})), reading
+        return (self._learned(after, seen, cells) if after else self._beginning({})), reading
 
     @property
     def _references(self) -> tuple[int, ...]:
@@ -115,13 +123,13 @@ class Change:
             "classes": {},
             "rises": [0.0] * len(EFFECTS),
             "since": [None] * len(EFFECTS),
-            "blocks": Blocks().levels,
+            "blocks": Blocks().plain,
             "mixed": None,
             "slots": None,
         }
 
     def _inflation(self, state: State) -> float:
-        return Blocks.of(state["blocks"]).inflation(_sums(state["sums"]).variance)
+        return _inflation(Blocks.of(state["blocks"]), _sums(state["sums"]))
 
     def _tested(self, state: State, slot: Slot, seen: Sums, cells: Cells, inflation: float) -> dict[str, Any]:
         """Every test after the slot, and where the fall would have begun."""
@@ -129,14 +137,14 @@ class Change:
         tests = dict(state["tests"])
         # No bets while nobody knows how much outcomes depend on each other.
         for name, test in tests.items() if Blocks.of(state["blocks"]).known else ():
-            reference, tempered = self._reference(test), max(inflation, test["inflation"])
-            bets = log_bets(reference, seen) / tempered
+            reference = self._reference(test)
+            bets = log_bets(reference, seen) / inflation
             weight = begun(before - test["from"], max(seen.n, 1))
             stakes = advanced(_stakes(test), bets, weight)
             tests[name] = {**test, "stakes": np.round(stakes, 5).ravel().tolist()}
             if test["classes"]:
-                usual = Sums(n=seen.n, total=seen.total - explained(test["classes"], cells))
-                bets = log_bets(reference, usual)[_NEAR : _NEAR + 1] / tempered
+                usual = Sums(n=seen.n, total=seen.total - explained(test["classes"], cells, errors=_ERRORS))
+                bets = log_bets(reference, usual)[_NEAR : _NEAR + 1] / inflation
                 within = advanced(np.array([test["within"]]), bets, weight)
                 tests[name]["within"] = np.round(within[0], 5).tolist()
         slots = [state["slots"][0] if state["slots"] else slot, slot]
@@ -165,7 +173,8 @@ class Change:
         """Whether a test is through and the fall is no mere mix of classes. An empty state means: learn anew."""
         if not state["tests"]:
             return state, Reading(evidence={"reference": f"{state['sums'][0]} of {self._references[0]} outcomes"})
-        found = {name: self._passed(name, test, inflation) for name, test in state["tests"].items()}
+        measured = inflation / Blocks.of(state["blocks"]).caution
+        found = {name: self._passed(name, test, measured) for name, test in state["tests"].items()}
         name = max(found, key=lambda one: (found[one], one))
         evidence, began = self._evidence(state, name, found[name], inflation)
         if found[name] < 0:
@@ -207,16 +216,18 @@ class Change:
             return {}, Reading(level=Level.WARNED, evidence={**evidence, "learned_anew": True})
         return _fired(state, evidence, began)
 
-    def _learned(self, state: dict[str, Any], seen: Sums, inflation: float) -> dict[str, Any]:
+    def _learned(self, state: dict[str, Any], seen: Sums, cells: Cells) -> dict[str, Any]:
         """The sums with the slot's; a new test where they have reached a reference's size."""
         sums = _sums(state["sums"])
-        blocks = Blocks.of(state["blocks"]).add(seen)
-        after = {**state, "blocks": blocks.levels}
-        newest = max((test["from"] for test in state["tests"].values()), default=0)
-        reached = [one for one in self._references if newest < one <= sums.n]
+        newest = max(state["tests"].values(), key=lambda test: test["from"], default=_NO_TEST)
+        # Another mix of classes, as in the burst after a stall, is no dependence.
+        usual = Sums(n=seen.n, total=seen.total - explained(newest["classes"], cells))
+        blocks = Blocks.of(state["blocks"]).add(usual)
+        after = {**state, "blocks": blocks.plain}
+        reached = [one for one in self._references if newest["from"] < one <= sums.n]
         if not reached or not blocks.known:
             return after
-        inflation = max(inflation, blocks.inflation(sums.variance))
+        inflation = _inflation(blocks, sums)
         known = _possible(sums) if self._binary else sums
         test = _new_test(known, inflation, sums.n, state["classes"], state["slots"][1] - state["slots"][0])
         return {**after, "tests": {**state["tests"], str(reached[-1]): test}}
@@ -287,6 +298,10 @@ def _strongest(state: State) -> int:
     """The effect that explains the newest outcomes best."""
     rises: list[float] = state["rises"]
     return max(range(len(rises)), key=lambda effect: rises[effect])
+
+
+def _inflation(blocks: Blocks, sums: Sums) -> float:
+    return blocks.inflation(sums.variance) * blocks.caution
 
 
 def _stakes(test: Mapping[str, Any]) -> Floats:

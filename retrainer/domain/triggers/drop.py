@@ -111,7 +111,7 @@ class Drop:
             **state,
             "stakes": np.round(stakes, 5).ravel().tolist(),
             "sums": asdict(sums + seen),
-            "blocks": blocks.add(seen).levels,
+            "blocks": blocks.add(seen).plain,
         }
 
     def _loss(self, value: float) -> float:
@@ -168,7 +168,7 @@ def _with_baseline(found: Estimate, source: str) -> dict[str, Any]:
         "source": source,
         "stakes": starting(1).ravel().tolist(),
         "sums": asdict(Sums()),
-        "blocks": Blocks().levels,
+        "blocks": Blocks().plain,
     }
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from retrainer.domain.triggers import change, drift, drop, guarded, new_class, threshold, volume
+from retrainer.domain.triggers.base import Trigger
 
 _Words = Callable[[Mapping[str, Any]], str]
 
@@ -34,3 +35,14 @@ def words_of(kind: str | None, evidence: Mapping[str, Any]) -> str:
         return _WORDS.get(kind or "", guarded.words)(evidence)
     except (KeyError, TypeError, ValueError):  # stored by another version
         return guarded.words(evidence)
+
+
+def told(trigger: Trigger | None, recorded: Mapping[str, Any]) -> str:
+    """One sentence about what a decision recorded of a trigger: its kind, and its evidence.
+
+    `trigger` is the one of that name now, if there is one; a user's own may have words of its own.
+    """
+    kind, evidence = recorded.get("kind"), {name: fact for name, fact in recorded.items() if name != "kind"}
+    if isinstance(trigger, guarded.Guarded) and trigger.kind == kind:
+        return trigger.words(evidence)
+    return words_of(kind, evidence)

@@ -1,0 +1,138 @@
+"""What the service itself has stored, replayed: the same decisions again, and others where the policy is another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrainer.adapters.datasets import ParquetDatasets
+from retrainer.adapters.decoding import JsonDecoder
+from retrainer.domain.coverage import CoveragePolicy
+from retrainer.domain.decisions import Outcome
+from retrainer.domain.jobs import JobState
+from retrainer.domain.training import Recipe, RowsPolicy
+from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.values import Micros
+from retrainer.domain.windows import CountWindow
+from retrainer.errors import Refused
+from retrainer.replay.recorded import PlayedAgain, builds, play_again
+from retrainer.replay.recording import Recording
+from retrainer.service.asking import ask
+from retrainer.service.dataset import DatasetBuilder
+from retrainer.service.policy import ModelPolicy
+from tests.service.control import Control, model
+from tests.service.world import MINUTE, World
+
+STEPS = 60
+
+
+def nothing(_: ModelPolicy, __: Micros, ___: Path) -> str | None:
+    raise AssertionError("the service has run this job: its result is known")
+
+
+class Story:
+    """A service over ten hours of events, six minutes at a time: the model is good and bad by turns."""
+
+    def __init__(self, folder: Path, policy: ModelPolicy, seed: int = 4) -> None:
+        self.control = Control(World(), folder / "jobs", policy)
+        self.control.registry.seed()
+        self.control.trainings.plans.extend(["error", "accept", "inconclusive", "reject", "accept"])
+        self.control.trainings.plans.popleft()
+        self.controller = self.control.controller()
+        self.worker = self.control.world.worker()
+        self.random = np.random.default_rng(seed)
+
+    def tell(self) -> None:
+        for step in range(STEPS):
+            self.events(step)
+            if step in (18, 44):
+                self.ask("retrain")
+            if step in (27, 31):
+                self.ask("pause" if step == 27 else "resume")
+            for _ in range(2):
+                self.controller.round()
+            self.control.clock.advance(4)
+
+    def events(self, step: int) -> None:
+        world, wrong = self.control.world, 0.55 if step // 8 % 2 else 0.15
+        version = self.control.registry.champion or ""
+        for number in range(8):
+            key, minute = f"{step}/{number}", step * 6 + number % 6
+            world.predict(key, minute, "late", version=version, hour=minute % 24)
+            world.label(key, minute + 1, "on_time" if self.random.random() < wrong else "late")
+        world.settle(self.worker)
+
+    def ask(self, kind: str) -> None:
+        ask(self.control.state, "flights", kind, "a person's wish", self.control.clock)
+
+
+def watched(**changes: object) -> ModelPolicy:
+    coverage = CoveragePolicy(width=1, max_delay=60 * MINUTE)
+    return replace(model(), coverage=coverage, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    story = Story(tmp_path_factory.mktemp("recorded"), watched())
+    story.tell()
+    return story
+
+
+@pytest.fixture(scope="module")
+def again(story: Story) -> PlayedAgain:
+    recording = Recording.of(story.control.state, story.control.policy)
+    return play_again(story.control.policy, recording, nothing, 0)
+
+
+def test_the_same_policy_decides_the_same(again: PlayedAgain) -> None:
+    was = again.recording.decisions
+    told = [(one.decision.slot_end, one.decision.outcome, one.decision.reason) for one in again.decisions]
+    assert told == [(one.slot_end, one.outcome, one.reason) for one in was]
+    assert again.same == len(was)
+    assert {one.reason for one in was} >= {"fired", "cooldown", "back_off", "paused"}
+    assert len([one for one in was if one.request]) == 2
+
+
+def test_it_is_given_the_same_evidence(again: PlayedAgain) -> None:
+    for ours, was in zip(again.decisions, again.recording.decisions, strict=True):
+        assert ours.decision.evidence == was.evidence
+        assert ours.decision.champion == was.champion
+
+
+def test_its_jobs_went_as_they_went(again: PlayedAgain) -> None:
+    was = again.recording.jobs
+    assert [(ran.job.decision_id, ran.job.state) for ran in again.jobs] == [(job.decision_id, job.state) for job in was]
+    assert [one.version for one in again.promotions] == [job.version for job in was if job.state is JobState.PROMOTED]
+    assert {job.state for job in was} >= {JobState.PROMOTED, JobState.REJECTED, JobState.FAILED}
+
+
+def test_another_policy_decides_otherwise_and_trains_on_the_stored_rows(story: Story, tmp_path: Path) -> None:
+    """It fires later and less often. What the service did not train is trained here, and judged by live answers."""
+    control = story.control
+    low = Threshold(metric="accuracy", window=CountWindow(outcomes=20), below=0.5)
+    rows = RowsPolicy(kind="all")
+    recipe = Recipe(estimator="sklearn.tree.DecisionTreeClassifier", params={"max_depth": 1}, rows=rows, holdout=0.5)
+    other = watched(recipe=recipe)
+    other = replace(other, watch=replace(other.watch, triggers={"low_accuracy": low}))
+    builder = DatasetBuilder(
+        state=control.state, segments=control.world.segments, decoder=JsonDecoder(), datasets=ParquetDatasets()
+    )
+    recording = Recording.of(control.state, control.policy)
+    found = play_again(other, recording, builds(builder), 0)
+    retrained = [one for one in found.decisions if one.decision.outcome is Outcome.RETRAIN]
+    assert found.same < len(recording.decisions)
+    assert len(retrained) == len(found.jobs) > 0
+    own = [ran for ran in found.jobs if ran.job.decision_id not in {job.decision_id for job in recording.jobs}]
+    judged = [ran for ran in own if ran.result.verdict is not None]
+    assert judged
+    assert all(ran.result.champion_by in ("events", "none") for ran in judged)
+    assert {one.decision.champion for one in found.decisions} <= {"1", "2", "3", "4", "5", "6"}
+
+
+def test_what_nobody_has_stored_cannot_be_replayed(tmp_path: Path) -> None:
+    control = Control(World(), tmp_path, watched())
+    with pytest.raises(Refused, match="nothing of flights has been stored"):
+        Recording.of(control.state, control.policy)
