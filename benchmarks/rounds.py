@@ -33,7 +33,7 @@ from retrainer.stores import Flush
 MODELS: Final = 1_000
 SLICES: Final = 20
 FIRST: Final = slot_of(1_700_000_000_000_000)
-_HISTORIES: Final = (10, 200)
+_HISTORIES: Final = (100, 400)
 """Slots that have been looked at before the rounds that are measured."""
 
 _CONFIG: Final = """
@@ -142,7 +142,7 @@ def _cells(slot: Slot, *, sliced: bool) -> Mapping[TallyKey, int]:
     pairs = {("late", "late"): 30, ("on_time", "on_time"): 60, ("late", "on_time"): 5, ("on_time", "late"): 5}
     outcomes = {TallyKey("1", part, slot, *pair): n for part in parts for pair, n in pairs.items()}
     born = slot // width_of(3 * 86_400 * SECOND)
-    arrived = {(PREDICTED, born): 100, (HIT, born): 50, (HIT, born - 1): 40, (MISS, born): 10, (DELAY, 30): 100}
+    arrived = {(PREDICTED, born): 100, (HIT, born): 90, (MISS, born): 10, (DELAY, 30): 100}
     return {**outcomes, **{ArrivalKey("1", slot, kind, at).in_tallies: n for (kind, at), n in arrived.items()}}
 
 

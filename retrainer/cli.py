@@ -317,20 +317,31 @@ def _pause_or_resume(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from retrainer.replay.command import policies, table_options
+    from retrainer.replay.command import policies, recorded_options, table_options
     from retrainer.replay.progress import Progress
     from retrainer.replay.report import encoded
     from retrainer.replay.run import replay_table, words
+    from retrainer.replay.stored import replay_events, replay_stored
+
+    wirings: list[Wiring] = []
 
     def policy_of(config: Path, model: str | None) -> ModelPolicy:
         wiring = _wiring(argparse.Namespace(config=config, closing=options.closing), running=True)
+        wirings.append(wiring)
         if model is None and len(wiring.models) > 1:
             named = ", ".join(one.name for one in wiring.models)
             raise ConfigError(wiring.loaded.problem(("models",), f"say which model: {named}"))
         return wiring.models[0] if model is None else _model(wiring, model)
 
-    asked = table_options(options)
-    replays = replay_table(policies(options, policy_of), asked, options.out, Progress())
+    if options.recorded or options.events:
+        takes, named = recorded_options(options), policies(options, policy_of)
+        if options.events:
+            replays = replay_events(named, options.events, takes, options.out, Progress())
+        else:
+            replays = replay_stored(named, wirings[0], takes, options.out, Progress())
+    else:
+        asked = table_options(options)
+        replays = replay_table(policies(options, policy_of), asked, options.out, Progress())
     print(encoded(replays.report).decode(), end="") if options.json else print(words(replays))
     return DONE
 

@@ -1,4 +1,4 @@
-"""From the command line's words to a replay over a table."""
+"""From the command line's words to a replay."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from retrainer.domain.values import Micros
 from retrainer.replay.options import TableOptions, WrongOption, delay_of, policies_of, span_of, warm_of
 from retrainer.service.policy import ModelPolicy
 
@@ -29,7 +30,8 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         WrongOption: it cannot be meant so, or is not built yet.
     """
     if options.table is None:
-        _refuse_other_sources(options)
+        _refuse_table_options(options)
+        raise WrongOption("--topics is not built yet: only --table, --events and --recorded")
     if not options.label:
         raise WrongOption("--table needs --label: the column to be predicted")
     if options.time is not None and options.every is not None:
@@ -61,9 +63,17 @@ def policies(options: argparse.Namespace, policy_of: PolicyOf) -> Mapping[str, M
     return {own: first, **{name: policy_of(file, options.model) for name, file in others.items()}}
 
 
-def _refuse_other_sources(options: argparse.Namespace) -> None:
-    source = "--events" if options.events else "--topics" if options.topics else "--recorded"
+def recorded_options(options: argparse.Namespace) -> Micros:
+    """How long a job lasts on the clock of a replay over what is stored.
+
+    Raises:
+        WrongOption: an option is about tables.
+    """
+    _refuse_table_options(options)
+    return span_of("--training-takes", options.training_takes)
+
+
+def _refuse_table_options(options: argparse.Namespace) -> None:
     alien = [option for name, option in _TABLE_ONLY.items() if getattr(options, name) is not None]
     if alien:
         raise WrongOption(f"{', '.join(alien)}: only for --table")
-    raise WrongOption(f"{source} is not built yet: only --table is")

@@ -40,6 +40,11 @@ def page(model: str, report: Json, replays: Sequence[Replayed]) -> str:
         "coverage": series.coverage(first),
         "policies": drawn,
     }
+    return rendered(model, data)
+
+
+def rendered(model: str, data: Json) -> str:
+    """The page with that drawn in it."""
     folder = files("retrainer.replay")
     template = (folder / "page.html").read_text("utf-8")
     # In a script element `</` alone could end it early.
@@ -64,8 +69,8 @@ def _drawn(replayed: Replayed, report: Json) -> Json:
         "line": series.line(played, played.served.answers),
         "never": series.line(played, never(played)),
         "no_change": series.line(played, no_change(played.table, played.values)),
-        "thresholds": series.thresholds(played),
-        "decisions": [_without_evidence(one) for one in own["decisions"][:_MOST_DECISIONS]],
+        "thresholds": series.thresholds(played.policy),
+        "decisions": [without_evidence(one) for one in own["decisions"][:_MOST_DECISIONS]],
         "decided": len(own["decisions"]),
         "changes": [
             {"row": row, "trigger": change.name, "level": change.reading.level.value} for row, change in played.changes
@@ -76,5 +81,6 @@ def _drawn(replayed: Replayed, report: Json) -> Json:
     }
 
 
-def _without_evidence(decision: Json) -> Json:
+def without_evidence(decision: Json) -> Json:
+    """A decision in a line of its own."""
     return {name: value for name, value in decision.items() if name != "evidence"}

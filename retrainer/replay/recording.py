@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from retrainer.domain.arrivals import PREDICTED
@@ -36,15 +36,19 @@ class Recording:
     """Everything of one model, each part in order.
 
     Attributes:
+        source: what it was read from, in words.
         slots: what became known in each slot that held anything, without slices.
         first_open: slots before this one have closed.
+        cuts: the first open slot as it was each time that the worker stored something.
         predicted: how many predictions had been made by the end of each of `slots`.
         changes: of champion.
     """
 
     model: str
+    source: str
     slots: tuple[tuple[Slot, Tallied], ...]
     first_open: Slot
+    cuts: tuple[Slot, ...]
     lateness: Micros
     predicted: tuple[int, ...]
     changes: tuple[Change, ...]
@@ -53,8 +57,16 @@ class Recording:
     requests: tuple[Request, ...]
 
     @classmethod
-    def of(cls, state: DecisionState, policy: ModelPolicy) -> Recording:
+    def of(
+        cls,
+        state: DecisionState,
+        policy: ModelPolicy,
+        changes: Callable[[Recording], Iterable[Change]] | None = None,
+    ) -> Recording:
         """Read it. `policy` is the service's own.
+
+        Args:
+            changes: who was champion, where no ledger says so.
 
         Raises:
             Unreachable: the database is away.
@@ -67,20 +79,24 @@ class Recording:
             raise Refused(f"nothing of {name} has been stored that could be replayed")
         news = state.news({name: SlotRange(None, first_open)}).get(name, ())
         slots = tuple((slot, tuple(held)) for slot, held in groupby(news, key=lambda tally: tally[0].slot))
-        changes = tuple(_changes(state.ledger(name), policy.promotion.takes_effect))
-        if not changes:
-            raise Refused(f"nothing of {name} has been decided yet: its champion has not been looked up")
-        return cls(
+        ledger = tuple(_changes(state.ledger(name), policy.promotion.takes_effect))
+        found = cls(
             model=name,
+            source="what the service has stored",
             slots=slots,
             first_open=first_open,
+            cuts=tuple(sorted({*_cuts(state, name), first_open})),
             lateness=policy.ingest.join.lateness,
             predicted=tuple(_running(slots)),
-            changes=changes,
+            changes=ledger,
             decisions=tuple(state.decisions(name, _ALL)),
             jobs=tuple(state.jobs(name)),
             requests=tuple(state.requests(name, unanswered=False)),
         )
+        found = found if changes is None else replace(found, changes=tuple(changes(found)))
+        if not found.changes:
+            raise Refused(f"nothing tells who the champion of {name} was")
+        return found
 
     @property
     def manifest(self) -> str:
@@ -104,21 +120,34 @@ class Recording:
 
     def wall(self, first_open: Slot) -> Micros:
         """When the slots before this one had closed, by the clock of the controller: as near as decisions tell it."""
-        end, ends = slot_start(first_open), [one.slot_end for one in self.decisions]
-        at = bisect_right(ends, end)
+        end, known = slot_start(first_open), self.decisions
+        at = bisect_right([one.slot_end for one in known], end)
         if not at:
-            plain = end + self.lateness
-            return min(plain, self.decisions[0].decided_at) if self.decisions else plain
-        last = self.decisions[at - 1]
-        plain = last.decided_at + end - last.slot_end
-        return min(plain, self.decisions[at].decided_at) if at < len(self.decisions) else plain
+            return min([end + self.lateness, *(one.decided_at for one in known[:1])])
+        last, following = known[at - 1], known[at] if at < len(known) else None
+        if following is None:
+            return last.decided_at + end - last.slot_end
+        share = (end - last.slot_end) / (following.slot_end - last.slot_end)
+        return last.decided_at + round(share * (following.decided_at - last.decided_at))
 
     def slot_at(self, wall: Micros) -> Slot:
-        """The first slot that was open at a time by that clock, as near as decisions tell it."""
-        known = [one for one in self.decisions if one.decided_at <= wall]
-        later = [one.slot_end for one in self.decisions if one.decided_at > wall]
-        plain = known[-1].slot_end + wall - known[-1].decided_at if known else wall - self.lateness
-        return slot_of(min([plain, *later[:1]]))
+        """The first slot that was open in the round at that time or the next one, as near as decisions tell it.
+
+        What the worker stores at a time is what a round of the controller gets to see.
+        """
+        known = self.decisions
+        at = bisect_right([one.decided_at for one in known], wall)
+        last, following = known[at - 1] if at else None, known[at] if at < len(known) else None
+        if last is None:
+            plain = float(wall - self.lateness)
+        elif following is None:
+            plain = last.slot_end + wall - last.decided_at
+        else:
+            share = (wall - last.decided_at) / (following.decided_at - last.decided_at)
+            plain = last.slot_end + share * (following.slot_end - last.slot_end)
+        slot = slot_of(int(plain))
+        cut = bisect_left(self.cuts, slot)
+        return self.cuts[cut] if cut < len(self.cuts) else slot
 
     def taken_up(self, request: Request) -> Slot:
         """The first slot that was open when the controller took up what a person asked for."""
@@ -129,6 +158,11 @@ class Recording:
         """Whether reading was far behind the end of the topics, as far as a decision says so."""
         at = bisect_right([one.slot_end for one in self.decisions], slot_start(first_open))
         return bool(at) and self.decisions[at - 1].reason == "catching_up"
+
+
+def _cuts(state: DecisionState, model: str) -> Iterator[Slot]:
+    for segment in state.segments():
+        yield from (slot_of(part.watermarks[model]) for part in segment.parts if model in part.watermarks)
 
 
 def _changes(rows: Sequence[LedgerRow], takes_effect: Micros) -> Iterator[Change]:

@@ -18,6 +18,7 @@ from retrainer.domain.jobs import JobState
 from retrainer.domain.values import iso
 from retrainer.replay.baselines import Baselines, value
 from retrainer.replay.engine import Decided, Played, Ran
+from retrainer.replay.models import Costs
 
 REPORT_FILE = "report.json"
 PAGE_FILE = "report.html"
@@ -73,7 +74,7 @@ def write_predictions(path: Path, played: Played) -> None:
 
 
 def _one(replayed: Replayed) -> Json:
-    played, costs = replayed.played, replayed.played.costs
+    played = replayed.played
     return {
         "rows": len(played.table) - played.table.warm,
         "warm": played.table.warm,
@@ -81,15 +82,20 @@ def _one(replayed: Replayed) -> Json:
         "retrains": len(played.jobs),
         "promotions": len(played.promotions),
         "rollbacks": played.rollbacks,
-        "decisions": [_decision(one) for one in played.decisions],
-        "jobs": [_job(one, played.policy.watch.metrics[0]) for one in played.jobs],
+        "decisions": [decision_of(one) for one in played.decisions],
+        "jobs": [job_of(one, played.policy.watch.metrics[0]) for one in played.jobs],
         "baselines": asdict(replayed.baselines),
-        "cost": {
-            "fit_seconds": round(costs.fit, 3),
-            "predict_seconds": round(costs.predict, 3),
-            "wall_seconds": round(replayed.wall_seconds, 3),
-            "peak_rss_mb": round(_peak_bytes() / 2**20, 1),
-        },
+        "cost": cost_of(played.costs, replayed.wall_seconds),
+    }
+
+
+def cost_of(costs: Costs, wall_seconds: float) -> Json:
+    """What a replay took."""
+    return {
+        "fit_seconds": round(costs.fit, 3),
+        "predict_seconds": round(costs.predict, 3),
+        "wall_seconds": round(wall_seconds, 3),
+        "peak_rss_mb": round(_peak_bytes() / 2**20, 1),
     }
 
 
@@ -99,7 +105,8 @@ def _peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _decision(decided: Decided) -> Json:
+def decision_of(decided: Decided) -> Json:
+    """A decision as the report has it."""
     decision = decided.decision
     return {
         "row": decided.row,
@@ -114,7 +121,8 @@ def _decision(decided: Decided) -> Json:
     }
 
 
-def _job(ran: Ran, metric: str) -> Json:
+def job_of(ran: Ran, metric: str) -> Json:
+    """A job as the report has it, with the values of the metric that judges."""
     result = ran.result
     trained_on = result.refitted_on or result.trained_on
     return {

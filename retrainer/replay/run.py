@@ -11,7 +11,7 @@ from retrainer.domain.answers import Task
 from retrainer.errors import Refused
 from retrainer.replay import report
 from retrainer.replay.baselines import baselines
-from retrainer.replay.engine import play
+from retrainer.replay.engine import Played, play
 from retrainer.replay.options import TableOptions, WrongOption
 from retrainer.replay.page import page
 from retrainer.replay.progress import Progress
@@ -38,19 +38,30 @@ def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out
         WrongOption: an option does not fit the table.
         Refused: the table or the folder cannot be used.
     """
-    _prepare(out)
+    prepare(out)
     table = load(options, _task(policies))
     replays = [_one(name, policy, table, options, progress) for name, policy in policies.items()]
     found = report.report_of(replays)
     first = next(iter(policies.values()))
-    files = tuple(out / name for name in (report.REPORT_FILE, report.PAGE_FILE, report.PREDICTIONS_FILE))
+    return write(out, found, page(first.name, found, replays), replays[0].played)
+
+
+def write(out: Path, found: Json, drawn: str, played: Played | None = None) -> Replays:
+    """Write a report and its page, and the predictions where there are any of its own.
+
+    Raises:
+        Refused: the folder cannot be used.
+    """
+    files = [out / report.REPORT_FILE, out / report.PAGE_FILE]
     try:
         files[0].write_bytes(report.encoded(found))
-        files[1].write_text(page(first.name, found, replays), encoding="utf-8")
-        report.write_predictions(files[2], replays[0].played)
+        files[1].write_text(drawn, encoding="utf-8")
+        if played is not None:
+            files.append(out / report.PREDICTIONS_FILE)
+            report.write_predictions(files[2], played)
     except OSError as error:
         raise Refused(f"{out}: cannot be written to: {error.strerror or error}") from error
-    return Replays(report=found, files=files)
+    return Replays(report=found, files=tuple(files))
 
 
 def words(replays: Replays) -> str:
@@ -69,8 +80,12 @@ def _task(policies: Mapping[str, ModelPolicy]) -> Task:
     return one.task
 
 
-def _prepare(out: Path) -> None:
-    """The folder, before hours are spent on what could not be written."""
+def prepare(out: Path) -> None:
+    """Make the folder, before hours are spent on what could not be written.
+
+    Raises:
+        Refused: it cannot be used.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".{report.REPORT_FILE}"
@@ -100,10 +115,16 @@ def _told(name: str, one: Json) -> list[str]:
     retrains = f"{one['retrains']} retraining{'' if one['retrains'] == 1 else 's'}, {one['promotions']} promoted"
     every = beside["periodic"]["every"]
     periodic = "" if every is None else f", retrained every {every} rows {_number(beside['periodic']['value'])}"
+    recorded = one.get("recorded")
+    if recorded is not None:
+        told = f"{recorded['same']} of {recorded['decisions']} recorded decisions the same before the first other one"
+        compared = f"  {told}; recorded were {recorded['retrains']} retrainings"
+    else:
+        compared = f"  never retrained {_number(beside['never'])}, the last label seen {_number(beside['no_change'])}"
     spent = f"{cost['fit_seconds']:.1f} s training, {cost['predict_seconds']:.1f} s predicting"
     return [
         f"{name + ': ' if name else ''}{metric['name']} {_number(metric['value'])} over {one['rows']} rows, {retrains}",
-        f"  never retrained {_number(beside['never'])}, the last label seen {_number(beside['no_change'])}{periodic}",
+        f"{compared}{periodic}",
         f"  {spent}, {cost['wall_seconds']:.1f} s in all",
     ]
 

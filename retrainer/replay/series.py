@@ -17,6 +17,7 @@ from retrainer.domain.values import iso
 from retrainer.domain.windows import CountWindow
 from retrainer.replay.engine import Played
 from retrainer.replay.table import MISSING, Codes
+from retrainer.service.policy import ModelPolicy
 
 POINTS: Final = 240
 """Points of a line."""
@@ -92,11 +93,11 @@ def marks(played: Played) -> list[Json]:
     return [{"row": int(row), "time": iso(int(played.table.times[row]))} for row in rows]
 
 
-def thresholds(played: Played) -> list[Json]:
+def thresholds(policy: ModelPolicy) -> list[Json]:
     """The lines that triggers draw for the metric that judges."""
-    name = played.policy.watch.metrics[0]
+    name = policy.watch.metrics[0]
     found = []
-    for trigger, one in played.policy.watch.triggers.items():
+    for trigger, one in policy.watch.triggers.items():
         if getattr(one, "metric", None) != name:
             continue
         for level in ("below", "above", "warn_below", "warn_above"):

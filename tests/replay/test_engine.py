@@ -10,6 +10,7 @@ import pytest
 
 from retrainer.domain.jobs import JobState
 from retrainer.domain.values import SECOND, SLOT_WIDTH, slot_start
+from retrainer.replay import counting, engine
 from retrainer.replay.engine import Played, play
 from retrainer.replay.options import TableOptions, Warm
 from retrainer.replay.table import Table, load
@@ -125,6 +126,21 @@ def test_labels_that_have_not_arrived_cannot_be_looked_up(tmp_path: Path) -> Non
         hits.append((played.served.answers == table.labels)[2_500:].mean())
     assert hits[0] > 0.56
     assert hits[1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_how_many_rows_are_looked_at_at_once_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(tmp_path, turning(), label_delay=90 * SECOND)
+    usual = play(policy(tmp_path), table, 60 * SECOND)
+    monkeypatch.setattr(engine, "_SMALLEST_BLOCK", 7)
+    monkeypatch.setattr(engine, "_LARGEST_BLOCK", 100)
+    monkeypatch.setattr(counting, "_BLOCK", 50)
+    monkeypatch.setattr(counting, "_WIDEST", 2)
+    in_bits = play(policy(tmp_path), table, 60 * SECOND)
+    assert usual.promotions
+    assert usual.promotions == in_bits.promotions
+    assert usual.decisions == in_bits.decisions
+    assert (usual.served.answers == in_bits.served.answers).all()
+    assert (usual.served.versions == in_bits.served.versions).all()
 
 
 def test_a_replay_again_is_the_same(tmp_path: Path) -> None:

@@ -174,6 +174,15 @@ def test_what_absence_means_has_to_be_a_class_of_the_table() -> None:
         Flow.of(table_of([1, 1], [None, 0], [0, 1]), join)
 
 
+def test_what_absence_means_may_be_a_number_that_no_label_is() -> None:
+    join = JoinPolicy(max_delay=600 * SECOND, lateness=0, absent=Absent(after=60 * SECOND, value="0"))
+    numbers = Kind(form=Form(task="regression"), texts=("2", "3.5"))
+    table = numbers.of(table_of([1, 1], [None, 0], [0, 1])).with_number("0")
+    flow = Flow.of(table, join)
+    assert [table.classes.texts[code] for code in flow.truth] == ["3.5", "0"]
+    assert table.classes.column(table.labels).to_pylist() == [None, "3.5"]
+
+
 def test_a_label_that_is_too_late_does_not_count() -> None:
     join = JoinPolicy(max_delay=600 * SECOND, lateness=0)
     table = table_of([1, 1, 1], [600, 601, 0], [0, 1, 1])

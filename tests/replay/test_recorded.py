@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.decisions import SqlDecisionState
+from retrainer.adapters.manifest.ingest import SqlIngestState
+from retrainer.adapters.segments import LocalSegments
+from retrainer.cli import main
 from retrainer.domain.coverage import CoveragePolicy
 from retrainer.domain.decisions import Outcome
+from retrainer.domain.events import Partition
 from retrainer.domain.jobs import JobState
 from retrainer.domain.training import Recipe, RowsPolicy
 from retrainer.domain.triggers.threshold import Threshold
-from retrainer.domain.values import Micros
+from retrainer.domain.values import Micros, iso
 from retrainer.domain.windows import CountWindow
 from retrainer.errors import Refused
 from retrainer.replay.recorded import PlayedAgain, builds, play_again
@@ -28,6 +38,8 @@ from tests.service.world import MINUTE, World
 
 STEPS = 60
 
+Capture = pytest.CaptureFixture[str]
+
 
 def nothing(_: ModelPolicy, __: Micros, ___: Path) -> str | None:
     raise AssertionError("the service has run this job: its result is known")
@@ -36,8 +48,8 @@ def nothing(_: ModelPolicy, __: Micros, ___: Path) -> str | None:
 class Story:
     """A service over ten hours of events, six minutes at a time: the model is good and bad by turns."""
 
-    def __init__(self, folder: Path, policy: ModelPolicy, seed: int = 4) -> None:
-        self.control = Control(World(), folder / "jobs", policy)
+    def __init__(self, folder: Path, policy: ModelPolicy, seed: int = 4, world: World | None = None) -> None:
+        self.control = Control(world or World(), folder / "jobs", policy)
         self.control.registry.seed()
         self.control.trainings.plans.extend(["error", "accept", "inconclusive", "reject", "accept"])
         self.control.trainings.plans.popleft()
@@ -132,7 +144,100 @@ def test_another_policy_decides_otherwise_and_trains_on_the_stored_rows(story: S
     assert {one.decision.champion for one in found.decisions} <= {"1", "2", "3", "4", "5", "6"}
 
 
+CONFIG = """\
+kafka: {bootstrap_servers: "localhost:9092"}
+models:
+  flights:
+    task: classification
+    predictions: {topic: predictions, fields: {id: id, time: time, value: prediction, version: version, features: "*"}}
+    labels: {topic: labels, fields: {id: id, time: time, value: label}, max_delay: 60m, lateness: 5m}
+    triggers: {low_accuracy: {threshold: {metric: accuracy, window: 10, below: 0.6, breaches: 1 of 1}}}
+    guards: {min_labels: 10, cooldown: 30m, per_day: 10}
+    training: {estimator: sklearn.tree.DecisionTreeClassifier, rows: all, holdout: 0.5}
+    judge: {min_rows: 5}
+state: {database: "sqlite:///state.sqlite", segments: segments}
+"""
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[Story]:
+    """A service whose state is where the configuration beside it says."""
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    database = Database(f"sqlite:///{tmp_path / 'state.sqlite'}")
+    world = World()
+    world.state, world.decisions = SqlIngestState(database), SqlDecisionState(database)
+    world.files = world.segments = LocalSegments(tmp_path / "segments")  # type: ignore[assignment]
+    story = Story(tmp_path, watched(), world=world)
+    yield story
+    database.close()
+
+
+def test_the_command_replays_what_a_service_has_stored(stored: Story, tmp_path: Path) -> None:
+    stored.tell()
+    before = stored.control.state.jobs(), stored.control.state.ledger("flights")
+    out = tmp_path / "out"
+    assert main(["replay", str(tmp_path / "config.yaml"), "--recorded", "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    was = stored.control.state.decisions("flights", 1_000)
+    assert report["recorded"]["decisions"] == report["recorded"]["same"] == len(was)
+    assert [one["reason"] for one in report["decisions"]] == [one.reason for one in was]
+    assert [one["row"] for one in report["decisions"]] == sorted(one["row"] for one in report["decisions"])
+    assert report["rows"] == pytest.approx(STEPS * 8, abs=20)
+    assert report["promotions"] == report["recorded"]["promotions"] > 2
+    assert 0.5 < report["metric"]["value"] < 0.8
+    assert "what the service has stored" in (out / "report.html").read_text()
+    assert before == (stored.control.state.jobs(), stored.control.state.ledger("flights"))
+
+
+def test_the_command_says_that_there_is_nothing(stored: Story, tmp_path: Path, capsys: Capture) -> None:
+    assert stored.control.policy.name == "flights"
+    given = ["replay", str(tmp_path / "config.yaml"), "--recorded", "--out", str(tmp_path / "out")]
+    assert main(given) == 3
+    assert "nothing of flights has been stored" in capsys.readouterr().err
+
+
 def test_what_nobody_has_stored_cannot_be_replayed(tmp_path: Path) -> None:
     control = Control(World(), tmp_path, watched())
     with pytest.raises(Refused, match="nothing of flights has been stored"):
         Recording.of(control.state, control.policy)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_files_of_events_are_replayed_as_the_service_would_have_read_them(tmp_path: Path, form: str) -> None:
+    """The same events as a service consumes, which fires on the fall in the middle; the versions are those recorded."""
+    story = Story(tmp_path, watched())
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    for step in range(30):
+        story.events(step)
+    files = [str(_filed(story, topic, tmp_path, form)) for topic in ("predictions", "labels")]
+    given = ["replay", str(tmp_path / "config.yaml"), "--events", *files, "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    story.controller.round()
+    was = story.control.state.decisions("flights", 1_000)
+    first = report["decisions"][0]
+    assert was[0].reason == "fired"
+    assert (first["reason"], first["time"]) == (was[0].reason, iso(was[0].slot_end))
+    assert first["evidence"] == was[0].evidence
+    assert first["champion"] == "1"
+    assert report["rows"] == pytest.approx(30 * 8, abs=20)
+    assert report["recorded"] is None
+    assert report["jobs"][0]["verdict"] != "unfinished"
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    given = ["--events", str(tmp_path / "p.jsonl"), str(tmp_path / "l.jsonl"), "--out", str(tmp_path / "out")]
+    assert main(["replay", str(tmp_path / "config.yaml"), *given]) == 3
+    assert "p.jsonl: cannot be read" in capsys.readouterr().err
+
+
+def _filed(story: Story, topic: str, folder: Path, form: str) -> Path:
+    records = story.control.world.log._held[Partition(topic, 0)].records
+    documents = [json.loads(record.value or b"") for record in records]
+    path = folder / f"{topic}.{form}"
+    if form == "jsonl":
+        path.write_text("\n".join(json.dumps(document) for document in documents))
+    else:
+        pq.write_table(pa.Table.from_pylist(documents), path)
+    return path
