@@ -321,7 +321,7 @@ def _replay(options: argparse.Namespace) -> int:
     from retrainer.replay.progress import Progress
     from retrainer.replay.report import encoded
     from retrainer.replay.run import replay_table, words
-    from retrainer.replay.stored import replay_events, replay_stored
+    from retrainer.replay.stored import replay_events, replay_stored, replay_topics
 
     wirings: list[Wiring] = []
 
@@ -333,12 +333,13 @@ def _replay(options: argparse.Namespace) -> int:
             raise ConfigError(wiring.loaded.problem(("models",), f"say which model: {named}"))
         return wiring.models[0] if model is None else _model(wiring, model)
 
-    if options.recorded or options.events:
+    if options.table is None:
         takes, named = recorded_options(options), policies(options, policy_of)
         if options.events:
             replays = replay_events(named, options.events, takes, options.out, Progress())
         else:
-            replays = replay_stored(named, wirings[0], takes, options.out, Progress())
+            replay = replay_stored if options.recorded else replay_topics
+            replays = replay(named, wirings[0], takes, options.out, Progress())
     else:
         asked = table_options(options)
         replays = replay_table(policies(options, policy_of), asked, options.out, Progress())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from math import ceil
 from typing import Final
 
 from retrainer.adapters.outside import load_trigger
@@ -17,6 +18,7 @@ from retrainer.config.triggers import (
     OwnTrigger,
     ScheduleSettings,
     ThresholdSettings,
+    TrialSettings,
     TriggerSettings,
     VolumeSettings,
 )
@@ -37,6 +39,7 @@ from retrainer.domain.triggers.drift import Drift
 from retrainer.domain.triggers.drop import Drop
 from retrainer.domain.triggers.new_class import NewClass
 from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.triggers.trial import Trial
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import duration
 from retrainer.domain.verdicts import JudgePolicy
@@ -44,6 +47,8 @@ from retrainer.domain.windows import CountWindow, TimeWindow, Window
 from retrainer.ports import Limits
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
 from retrainer.service.silence import SilencePolicy
+
+DEFAULT_TRIAL: Final = "trial"
 
 
 class UnusableTrigger(ValueError):
@@ -181,9 +186,17 @@ def _triggers(model: ModelSettings) -> dict[str, Trigger]:
     """The triggers that are asked slot by slot; a model that configures none at all gets the policy that serves most
     users."""
     if not model.triggers:
-        return {DEFAULT_TRIGGER: Change(metric=_outcome_metric(model))}
+        return {
+            DEFAULT_TRIGGER: Change(metric=_outcome_metric(model)),
+            DEFAULT_TRIAL: Trial(least=_rows_needed(model)),
+        }
     made = {name: _trigger(name, trigger, model) for name, trigger in model.triggers.items()}
     return {name: trigger for name, trigger in made.items() if trigger is not None}
+
+
+def _rows_needed(model: ModelSettings) -> int:
+    """The fewest rows whose newest part is large enough to judge on."""
+    return ceil(model.judge.min_rows / model.training.holdout)
 
 
 def _outcome_metric(model: ModelSettings) -> str:
@@ -193,21 +206,15 @@ def _outcome_metric(model: ModelSettings) -> str:
 
 
 def _trigger(name: str, trigger: TriggerSettings, model: ModelSettings) -> Trigger | None:
+    """One that is asked slot by slot; None of a schedule."""
     match trigger.settings:
-        case ThresholdSettings() as settings:
-            return _threshold(settings, model.positive)
-        case DropSettings() as settings:
-            return Drop(
-                metric=settings.metric,
-                by=settings.by,
-                window=_window(settings.window),
-                breaches=settings.breaches,
-                confident=settings.confident,
-                positive=model.positive,
-                min_labels=model.guards.min_labels,
-            )
-        case ChangeSettings() as settings:
-            return Change(metric=settings.metric, confidence=settings.confidence)
+        case OwnTrigger() as own:
+            try:
+                return load_trigger(own.entry, own.settings)
+            except ValueError as error:
+                raise UnusableTrigger(name, own.entry, str(error)) from None
+        case ThresholdSettings() | DropSettings() | ChangeSettings() as settings:
+            return _quality_trigger(settings, model)
         case DriftSettings() as settings:
             return Drift(
                 newest=_window(settings.window),
@@ -217,15 +224,32 @@ def _trigger(name: str, trigger: TriggerSettings, model: ModelSettings) -> Trigg
             )
         case NewClassSettings() as settings:
             return NewClass(labels=settings.labels)
-        case VolumeSettings() as settings:
-            return Volume(labels=settings.labels)
-        case OwnTrigger() as own:
-            try:
-                return load_trigger(own.entry, own.settings)
-            except ValueError as error:
-                raise UnusableTrigger(name, own.entry, str(error)) from None
+        case VolumeSettings() | TrialSettings() as settings:
+            return _due_trigger(settings, model)
         case ScheduleSettings():
             return None
+
+
+def _quality_trigger(settings: ThresholdSettings | DropSettings | ChangeSettings, model: ModelSettings) -> Trigger:
+    if isinstance(settings, ThresholdSettings):
+        return _threshold(settings, model.positive)
+    if isinstance(settings, ChangeSettings):
+        return Change(metric=settings.metric, confidence=settings.confidence)
+    return Drop(
+        metric=settings.metric,
+        by=settings.by,
+        window=_window(settings.window),
+        breaches=settings.breaches,
+        confident=settings.confident,
+        positive=model.positive,
+        min_labels=model.guards.min_labels,
+    )
+
+
+def _due_trigger(settings: VolumeSettings | TrialSettings, model: ModelSettings) -> Trigger:
+    if isinstance(settings, VolumeSettings):
+        return Volume(labels=settings.labels)
+    return Trial(times=settings.times, least=_rows_needed(model))
 
 
 def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:

@@ -105,6 +105,14 @@ class VolumeSettings(Section):
     labels: Count
 
 
+class TrialSettings(Section):
+    """Fires when so much has come that nobody has learnt from that a candidate is worth a try: sooner after candidates
+    that were taken, later after those that were not."""
+
+    times: Number = Field(default=2.0, gt=0)
+    """So many times the rows that the first champion learnt from have to come before the first trial."""
+
+
 class ScheduleSettings(Section):
     """Fires by the clock: on a cron expression, or at a fixed interval."""
 
@@ -127,6 +135,7 @@ AnyTrigger = (
     | DriftSettings
     | NewClassSettings
     | VolumeSettings
+    | TrialSettings
     | ScheduleSettings
 )
 
@@ -164,6 +173,7 @@ class TriggerSettings(Section):
     drift: DriftSettings | None = Field(default=None, exclude_if=_is_none)
     new_class: NewClassSettings | None = Field(default=None, exclude_if=_is_none)
     volume: VolumeSettings | None = Field(default=None, exclude_if=_is_none)
+    trial: TrialSettings | None = Field(default=None, exclude_if=_is_none)
     schedule: ScheduleSettings | None = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="before")

@@ -7,7 +7,7 @@ the end of each slot and on people's requests, never on how many slots were give
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -29,6 +29,7 @@ from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey, by_slot
 from retrainer.domain.totals import Totals
 from retrainer.domain.training import TrainingResult
 from retrainer.domain.triggers.base import Level, Reading
+from retrainer.domain.triggers.trial import patience
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 
 JOBS_REMEMBERED: Final = 50
@@ -38,7 +39,7 @@ JOBS_REMEMBERED: Final = 50
 MEASURE: Final = SUM[:1]
 """How the names of cells begin that are no pairs of label and prediction."""
 
-_DUE_KINDS: Final = frozenset({"volume"})
+_DUE_KINDS: Final = frozenset({"trial", "volume"})
 
 
 class Timetable(Protocol):
@@ -128,7 +129,7 @@ class Deliberation:
                     "maturity": maturity_facts(found.maturity),
                     "fairness": found.fairness.facts,
                     "estimated": estimated_facts(found.estimated),
-                }
+                },
             )
 
     def job_changed(self, job: Job) -> None:
@@ -155,7 +156,10 @@ class Deliberation:
         is_start, is_new = self._watch is None, not self.memory.known or reign.version != self.memory.champion
         if is_new:
             self.memory = self.memory.for_champion(reign.version, reign.effective_from)
-        self._watch = Watch(self.policy.watch, self.memory, self._champion(reign.version))
+        champion = self._champion(reign.version)
+        if not self.memory.first_rows and champion.rows:
+            self._remember(first_rows=champion.rows)
+        self._watch = Watch(self.policy.watch, self.memory, champion)
         self._totals = Totals()
         for slot, tallies in past:
             self._totals.add(slot, _total(tallies))
@@ -193,7 +197,12 @@ class Deliberation:
         result = self.result_of(version)
         if result is None:
             return self._champions.get(version or "", Champion())
-        return Champion(baseline=result.evaluation, classes=frozenset(result.classes) or None)
+        learnt = result.refitted_on or result.trained_on
+        return Champion(
+            baseline=result.evaluation,
+            classes=frozenset(result.classes) or None,
+            rows=learnt.rows if learnt else None,
+        )
 
     # Slots
 
@@ -209,7 +218,7 @@ class Deliberation:
         watch, own = self._begun(), self._own(tallies)
         if self._completeness is not None:
             own = self._completeness.close(slot, _arrived(tallies), own)
-        watch.memory = self.memory
+        watch.memory, watch.patience = self.memory, patience(self._taken_or_not())
         self._taken.facts += watch.close(slot, own, labels=_labels(tallies), drift=self._drift(slot))
         self.memory = watch.memory
         self._decide(slot + 1, now)
@@ -318,6 +327,12 @@ class Deliberation:
     def _covered(self) -> Covered | None:
         reading = self._completeness.coverage if self._completeness else None
         return None if reading is None else Covered(relative=reading.relative, evidence=coverage_facts(reading) or {})
+
+    def _taken_or_not(self) -> Iterator[bool]:
+        """What became of the jobs' candidates, in order; of those that are open nothing is said."""
+        for job in self._jobs[-JOBS_REMEMBERED:]:
+            if (succeeded := job.past.succeeded) is not None:
+                yield succeeded
 
     def _due(self) -> frozenset[str]:
         triggers = self.policy.watch.triggers

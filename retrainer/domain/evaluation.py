@@ -14,6 +14,7 @@ from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
 from retrainer.domain.triggers.guarded import failure_of
+from retrainer.domain.triggers.trial import UNKNOWN_ROWS
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.domain.windows import CountWindow, History, Window
 
@@ -51,7 +52,8 @@ class Memory:
         seen: the champion's outcomes so far.
         total: outcomes of every version so far.
     since_job: outcomes of every version since the last job was decided.
-    holds_until: the event time at which the guard that holds now may give way by itself.
+    first_rows: how many rows the first champion learnt from that anything is known of.
+        holds_until: the event time at which the guard that holds now may give way by itself.
         triggers: each quality trigger's own state.
         readings: what each trigger said last.
         latched: schedules that have fired and wait for a job.
@@ -65,6 +67,7 @@ class Memory:
     seen: int = 0
     total: int = 0
     since_job: int = 0
+    first_rows: int = 0
     holds_until: Micros | None = None
     triggers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
@@ -96,10 +99,11 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """What is known of the champion beside its outcomes: its verdict's evaluation, the classes it was trained on."""
+    """What is known of the champion beside its outcomes: its evaluation, its classes, how many rows it learnt from."""
 
     baseline: Mapping[str, Estimate] = field(default_factory=dict)
     classes: frozenset[str] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +144,7 @@ class Watch:
         self.policy = policy
         self.memory = memory
         self.champion = champion
+        self.patience = 0
         self.history = History(*policy.windows, seen=memory.seen)
 
     def is_champions(self, key: TallyKey) -> bool:
@@ -170,6 +175,8 @@ class Watch:
             labels=labels or {},
             known_classes=self.champion.classes,
             since_job=self.memory.since_job,
+            first_rows=self.memory.first_rows or UNKNOWN_ROWS,
+            patience=self.patience,
             drift=drift or {},
         )
         if not cells:

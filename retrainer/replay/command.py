@@ -27,11 +27,8 @@ def table_options(options: argparse.Namespace) -> TableOptions:
     """What was asked for.
 
     Raises:
-        WrongOption: it cannot be meant so, or is not built yet.
+        WrongOption: it cannot be meant so.
     """
-    if options.table is None:
-        _refuse_table_options(options)
-        raise WrongOption("--topics is not built yet: only --table, --events and --recorded")
     if not options.label:
         raise WrongOption("--table needs --label: the column to be predicted")
     if options.time is not None and options.every is not None:

@@ -1,37 +1,44 @@
-"""Files of predictions and labels as the topics held them, read by the service's own worker, in memory."""
+"""Predictions and labels from files or from the topics themselves, read by the service's own worker, in memory."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Never
 
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+import structlog
 
 from retrainer.adapters.background import InlineBackground
+from retrainer.adapters.clock import SystemClock
 from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.kafka import KafkaLog
 from retrainer.adapters.memory import MemoryDisk, MemoryLog
 from retrainer.adapters.memory_manifest import MemoryManifest
 from retrainer.adapters.memory_segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState
+from retrainer.config.settings import KafkaSettings
 from retrainer.domain.arrivals import PREDICTED
 from retrainer.domain.batches import RecordBatch
+from retrainer.domain.events import Partition
 from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import ARRIVALS
 from retrainer.domain.values import Micros, slot_start
 from retrainer.errors import Refused
-from retrainer.logs import logger
+from retrainer.ports import Clock, EventLog
 from retrainer.replay.options import WrongOption
 from retrainer.replay.recording import Change, Recording
 from retrainer.service.dataset import DatasetBuilder
 from retrainer.service.ingesting import WorkerParts, WorkerPolicy
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.worker import Worker
+from retrainer.stores import StoredPosition
 
 _MAGIC: Final = b"PAR1"
 _LATER: Final = 7_258_118_400_000
@@ -50,12 +57,50 @@ def read_events(policy: ModelPolicy, predictions: Path, labels: Path) -> tuple[R
         Refused: a file cannot be read, or holds nothing that joins.
     """
     _check_times(policy)
-    ingest = policy.ingest
+    ingest, clock = policy.ingest, _Clock()
     log = _Files(dict.fromkeys(ingest.topics, 1), batch=1_000)
     for topic, path in ((ingest.predictions.topic, predictions), (ingest.labels.topic, labels)):
         for value in _records(path):
             log.append(topic, value, timestamp=_LATER)
     manifest, segments = MemoryManifest(), MemorySegments()
+    worker = _worker(policy, log, manifest, segments, clock)
+    while not log.is_read:
+        worker.run_once()
+        clock.sleep(1)
+    for _ in range(4):  # and one flush more
+        clock.sleep(2)
+        worker.run_once()
+    return _recorded(policy, manifest, segments, f"{predictions.name} and {labels.name}")
+
+
+def read_topics(policy: ModelPolicy, kafka: KafkaSettings) -> tuple[Recording, DatasetBuilder]:
+    """What a service would have stored of a model's topics, from their beginning to where they end now.
+
+    No offset is committed: a service that reads them with the same group does not notice.
+
+    Raises:
+        Unreachable: no broker answers, or a topic does not exist.
+        Refused: they hold nothing that joins.
+    """
+    topics = policy.ingest.topics
+    with closing(_ReadOnly(kafka.bootstrap_servers, kafka.group_id, kafka.client)) as log:
+        partitions = log.describe(topics)
+        ends = {at: extent.end for at, extent in log.extents(list(partitions)).items() if extent.end > extent.first}
+        manifest, segments = MemoryManifest(), MemorySegments()
+        worker = _worker(policy, log, manifest, segments, SystemClock())
+        state = MemoryIngestState(manifest)
+        while not _has_reached(state.positions(), ends):
+            worker.run_once()
+    return _recorded(policy, manifest, segments, f"the topics {' and '.join(topics)}")
+
+
+def _has_reached(positions: Mapping[Partition, StoredPosition], ends: Mapping[Partition, int]) -> bool:
+    return all(at in positions and positions[at].position >= end for at, end in ends.items())
+
+
+def _worker(
+    policy: ModelPolicy, log: EventLog, manifest: MemoryManifest, segments: MemorySegments, clock: Clock
+) -> Worker:
     parts = WorkerParts(
         log=log,
         state=MemoryIngestState(manifest),
@@ -65,27 +110,23 @@ def read_events(policy: ModelPolicy, predictions: Path, labels: Path) -> tuple[R
         memory=_NoMemory(),
         background=InlineBackground(),
         decoder=JsonDecoder(),
-        clock=(clock := _Clock()),
-        logger=logger(role="replay"),
+        clock=clock,
+        logger=structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop]),
     )
-    worker = Worker(WorkerPolicy(models=(ingest,), start="earliest", poison_limit=2**62), parts, "replay")
-    _run(worker, log, clock)
+    return Worker(WorkerPolicy(models=(policy.ingest,), start="earliest", poison_limit=2**62), parts, "replay")
+
+
+def _drop(*_: object) -> Never:
+    """What a worker tells is about a service that this is none of."""
+    raise structlog.DropEvent
+
+
+def _recorded(
+    policy: ModelPolicy, manifest: MemoryManifest, segments: MemorySegments, source: str
+) -> tuple[Recording, DatasetBuilder]:
     state = MemoryDecisionState(manifest)
     builder = DatasetBuilder(state=state, segments=segments, decoder=JsonDecoder(), datasets=ParquetDatasets())
-    recording = Recording.of(state, policy, changes=_champions)
-    return replace(recording, source=f"{predictions.name} and {labels.name}"), builder
-
-
-def _run(worker: Worker, log: _Files, clock: _Clock) -> None:
-    """To the end of the files, and one flush more."""
-    while True:
-        worker.run_once()
-        clock.sleep(1)
-        if log.is_read:
-            break
-    for _ in range(4):
-        clock.sleep(2)
-        worker.run_once()
+    return replace(Recording.of(state, policy, changes=_champions), source=source), builder
 
 
 def _champions(recording: Recording) -> Iterator[Change]:
@@ -132,6 +173,13 @@ class _Files(MemoryLog):
     def is_read(self) -> bool:
         """Whether everything has been handed out."""
         return bool(self._positions) and all(to == self._held[at].end for at, to in self._positions.items())
+
+
+class _ReadOnly(KafkaLog):
+    """Topics of which nobody is told how far they have been read."""
+
+    def commit(self, positions: Mapping[Partition, int]) -> None:
+        """Nothing."""
 
 
 class _Clock:

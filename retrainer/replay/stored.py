@@ -9,7 +9,7 @@ from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.bootstrap import Wiring
 from retrainer.domain.values import Micros
-from retrainer.replay.events import read_events
+from retrainer.replay.events import read_events, read_topics
 from retrainer.replay.progress import Progress
 from retrainer.replay.recorded import builds
 from retrainer.replay.recorded_run import replay_recorded
@@ -30,6 +30,19 @@ def replay_events(
     """
     predictions, labels = (Path(file) for file in files)
     recording, builder = read_events(next(iter(policies.values())), predictions, labels)
+    return replay_recorded(policies, recording, builds(builder), training_takes, out=out, progress=progress)
+
+
+def replay_topics(
+    policies: Mapping[str, ModelPolicy], wiring: Wiring, training_takes: Micros, out: Path, progress: Progress
+) -> Replays:
+    """Replay each policy over the topics of the first one's model, from the beginning to where they end now.
+
+    Raises:
+        Unreachable: no broker answers, or a topic does not exist.
+        Refused: there is nothing that joins, or the folder cannot be used.
+    """
+    recording, builder = read_topics(next(iter(policies.values())), wiring.settings.kafka)
     return replay_recorded(policies, recording, builds(builder), training_takes, out=out, progress=progress)
 
 

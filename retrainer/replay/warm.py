@@ -52,7 +52,12 @@ def first_version(trainer: Trainer) -> Version:
 
 def champion_of(version: Version) -> Champion:
     """What is known of it from its beginning."""
-    return Champion(baseline=version.result.evaluation, classes=frozenset(version.result.classes) or None)
+    learnt = version.result.refitted_on or version.result.trained_on
+    return Champion(
+        baseline=version.result.evaluation,
+        classes=frozenset(version.result.classes) or None,
+        rows=learnt.rows if learnt else None,
+    )
 
 
 def _trained(spec: TrainingSpec, rows: Rows) -> tuple[Pipeline, TrainingResult]:

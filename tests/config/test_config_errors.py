@@ -31,7 +31,7 @@ def problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Problems:
 
 
 KINDS = (
-    "expected one of threshold, drop, change, drift, new_class, volume, schedule, or a class of your own as "
+    "expected one of threshold, drop, change, drift, new_class, volume, trial, schedule, or a class of your own as "
     "package.module:Class"
 )
 IN_A_MODEL = {
@@ -98,7 +98,7 @@ IN_A_MODEL = {
     "triggers: {t: {package.module: {}}}": f"triggers.t.package.module: unknown kind of trigger: {KINDS}",
     "triggers: {t: {'own.module:Class': 3}}": "triggers.t.own.module:Class: expected a mapping of settings",
     "triggers: {t: {'own.module:Class': {}, drift: {}}}": "triggers.t: expected exactly one of threshold, drop, "
-    "change, drift, new_class, volume, schedule, or package.module:Class",
+    "change, drift, new_class, volume, trial, schedule, or package.module:Class",
     "triggers: {t: {change: {metric: f1}}}": "triggers.t.change.metric: expected a metric that is a mean over outcomes "
     '(accuracy, log_loss, brier, mae, rmse, mape), got "f1"',
     "triggers: {t: {drop: {metric: auc, by: 0.1}}}\n    predictions: {fields: {score: null}}": "triggers.t.drop."
@@ -106,7 +106,7 @@ IN_A_MODEL = {
     "labels: {absent: {after: 1h, value: none}}\n    task: regression": "labels.absent.value: expected a number for a "
     'regression, got "none"',
     "triggers: {t: {}}": "triggers.t: expected exactly one of threshold, drop, change, drift, new_class, volume, "
-    "schedule, or package.module:Class",
+    "trial, schedule, or package.module:Class",
     "triggers: {t: {drift: {features: []}}}": "triggers.t.drift.features: expected at least one, got an empty list",
     "triggers: {t: {drift: {features: [dely]}}}\n    predictions: {fields: {features: [delay, hour]}}": "triggers.t."
     'drift.features: expected features of predictions.fields.features, got "dely"; did you mean delay?',

@@ -16,6 +16,8 @@ from retrainer.service.policy import ModelPolicy
 
 TREE = "{estimator: sklearn.tree.DecisionTreeClassifier, params: {max_depth: 3}, rows: {last: 600}}"
 
+SHIFT = "    triggers: {shift: {change: {metric: accuracy}}}\n"
+
 CONFIG = """\
 kafka: {{bootstrap_servers: "localhost:9092"}}
 models:
@@ -32,6 +34,7 @@ models:
 def config(folder: Path, *, training: str = TREE, labels: str = "", more: str = "", name: str = "config") -> Path:
     """A configuration file that retrains soon."""
     path = folder / f"{name}.yaml"
+    more += "" if "triggers:" in more else SHIFT
     path.write_text(CONFIG.format(training=training, labels=labels, more=more))
     return path
 

@@ -135,7 +135,7 @@ def run(folder: Path, *options: str, table: str = "a,label\n1,0\n2,1\n3,0\n4,1\n
         (["--table", "t.csv", "--label", "label", "--policy", "x"], "--policy: expected NAME=FILE"),
         (["--table", "t.csv", "--label", "label", "--policy", "config=x.yaml"], "choose another"),
         (["--table", "t.csv", "--label", "label", "--policy", "x=nothing.yaml"], "nothing.yaml:1: cannot be read"),
-        (["--topics"], "--topics is not built yet"),
+        (["--topics", "--label", "x"], "--label: only for --table"),
         (["--events", "p.jsonl", "l.jsonl", "--every", "1s"], "--every: only for --table"),
         (["--recorded", "--warm", "0.1"], "--warm: only for --table"),
     ],

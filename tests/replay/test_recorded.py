@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from retrainer.adapters.broker import EmbeddedBroker
 from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.manifest.database import Database
@@ -232,12 +236,46 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, capsys: Capture) ->
     assert "p.jsonl: cannot be read" in capsys.readouterr().err
 
 
-def _filed(story: Story, topic: str, folder: Path, form: str) -> Path:
+def _documents(story: Story, topic: str) -> list[dict[str, Any]]:
     records = story.control.world.log._held[Partition(topic, 0)].records
-    documents = [json.loads(record.value or b"") for record in records]
+    return [json.loads(record.value or b"") for record in records]
+
+
+def _filed(story: Story, topic: str, folder: Path, form: str) -> Path:
+    documents = _documents(story, topic)
     path = folder / f"{topic}.{form}"
     if form == "jsonl":
         path.write_text("\n".join(json.dumps(document) for document in documents))
     else:
         pq.write_table(pa.Table.from_pylist(documents), path)
     return path
+
+
+def test_topics_are_replayed_from_their_beginning_and_nobody_notices(
+    tmp_path: Path, broker: EmbeddedBroker, capsys: Capture
+) -> None:
+    story = Story(tmp_path, watched())
+    for step in range(30):
+        story.events(step)
+    names = {topic: f"replayed.{topic}" for topic in ("predictions", "labels")}
+    broker.create_topics(dict.fromkeys(names.values(), 2))
+    with closing(KafkaProducer(bootstrap_servers=broker.bootstrap_servers)) as producer:
+        for topic, name in names.items():
+            for document in _documents(story, topic):
+                producer.send(name, key=str(document["id"]).encode(), value=json.dumps(document).encode())
+        producer.flush()
+    text = CONFIG.replace("localhost:9092", broker.bootstrap_servers)
+    for topic, name in names.items():
+        text = text.replace(f"topic: {topic}", f"topic: {name}")
+    (tmp_path / "config.yaml").write_text(text)
+    given = ["replay", str(tmp_path / "config.yaml"), "--topics", "--out", str(tmp_path / "out"), "--json"]
+    assert main(given) == 0
+    report = json.loads(capsys.readouterr().out)
+    story.controller.round()
+    (first, *_) = story.control.state.decisions("flights", 1_000)
+    assert report["decisions"][0]["time"] == iso(first.slot_end)
+    assert report["decisions"][0]["evidence"] == first.evidence
+    with closing(KafkaConsumer(bootstrap_servers=broker.bootstrap_servers, group_id="retrainer")) as consumer:
+        assert all(
+            consumer.committed(TopicPartition(name, number)) is None for name in names.values() for number in (0, 1)
+        )

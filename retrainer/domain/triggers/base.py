@@ -56,6 +56,8 @@ class Scene:
         labels: how many labels of each class became known in the slot, whichever version predicted.
         known_classes: the classes that the champion was trained on; None where nobody knows.
         since_job: labels that became known since the last job was launched, or since the beginning.
+        first_rows: how many rows the first champion learnt from, or a guess.
+        patience: how many doublings later than at first the next trial comes, after what became of the jobs so far.
         drift: how the features of the newest predictions look beside the champion's training rows: a
             `domain.drift.DriftView` for each window of predictions, by its text; without those that are not full yet.
     """
@@ -65,6 +67,8 @@ class Scene:
     labels: Mapping[str, int] = field(default_factory=dict)
     known_classes: frozenset[str] | None = None
     since_job: int = 0
+    first_rows: int = 0
+    patience: int = 0
     drift: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from retrainer.domain.triggers import change, drift, drop, guarded, new_class, threshold, volume
+from retrainer.domain.triggers import change, drift, drop, guarded, new_class, threshold, trial, volume
 from retrainer.domain.triggers.base import Trigger
 
 _Words = Callable[[Mapping[str, Any]], str]
@@ -24,6 +24,7 @@ _WORDS: Final[Mapping[str, _Words]] = MappingProxyType(
         "new_class": new_class.words,
         "schedule": _schedule,
         "threshold": threshold.words,
+        "trial": trial.words,
         "volume": volume.words,
     }
 )
