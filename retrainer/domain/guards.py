@@ -16,6 +16,8 @@ DAY: Final[Micros] = 86_400 * SECOND
 
 _MOST_DOUBLINGS: Final = 6
 
+_DUE_KINDS: Final = frozenset({"manual", "schedule", "trial", "volume"})
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
@@ -147,14 +149,21 @@ def _back_off(policy: DecisionPolicy, situation: Situation) -> Hold | None:
 
 
 def _in_vain(situation: Situation) -> list[PastJob]:
-    """The jobs against this champion that came to nothing, the newest in a row."""
-    mine = sorted((job for job in situation.jobs if job.champion == situation.champion), key=lambda job: job.decided_at)
+    """The jobs against this champion that came to nothing, the newest in a row; those alone that something about quality
+    had asked for: that a trial was in vain says nothing about a change."""
+    mine = [job for job in situation.jobs if job.champion == situation.champion and _was_for_quality(situation, job)]
+    mine.sort(key=lambda job: job.decided_at)
     failed: list[PastJob] = []
     for job in reversed(mine):
         if job.succeeded is not False:
             break
         failed.insert(0, job)
     return failed
+
+
+def _was_for_quality(situation: Situation, job: PastJob) -> bool:
+    kinds = {situation.kinds.get(name, name) for name in job.triggers}
+    return not kinds or not kinds <= _DUE_KINDS
 
 
 def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:

@@ -176,6 +176,12 @@ class TestGuards:
         assert decided(how=how, jobs=(failed, taken), champion="3").outcome is Outcome.RETRAIN
         assert decided(how=how, jobs=(failed,), champion="4").outcome is Outcome.RETRAIN
 
+    def test_a_trial_in_vain_holds_back_no_change(self) -> None:
+        how, kinds = policy(cooldown=0, min_labels=0, per_day=9), {"low": "threshold", "try": "trial"}
+        for names, outcome in (({"try"}, Outcome.RETRAIN), ({"try", "low"}, Outcome.HOLD), ({"low"}, Outcome.HOLD)):
+            failed = job(ago=HOUR, name="a", champion="3", succeeded=False, triggers=frozenset(names))
+            assert decided(how=how, jobs=(failed,), champion="3", kinds=kinds).outcome is outcome
+
     def test_back_off_does_not_keep_what_is_due_anyway(self) -> None:
         failed = job(ago=HOUR, name="a", champion="3", succeeded=False)
         due = decided(how=policy(cooldown=0, min_labels=0), jobs=(failed,), champion="3", due=frozenset({"low"}))
