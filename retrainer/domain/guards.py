@@ -149,7 +149,7 @@ def _back_off(policy: DecisionPolicy, situation: Situation) -> Hold | None:
 
 
 def _in_vain(situation: Situation) -> list[PastJob]:
-    """The jobs against this champion that came to nothing, the newest in a row; those alone that something about quality
+    """The jobs against this champion that came to nothing, the newest in a row. Of those that something about quality
     had asked for: that a trial was in vain says nothing about a change."""
     mine = [job for job in situation.jobs if job.champion == situation.champion and _was_for_quality(situation, job)]
     mine.sort(key=lambda job: job.decided_at)

@@ -51,7 +51,7 @@ LARGEST_LOSS: Final = 52 * log(2)
 
 CONFIDENCE_BINS: Final = 10
 """Bins of confidence, of equal width, on which the calibration error is defined."""
-ROUNDING: Final = 0.005
+ROUNDING: Final = 0.025
 """How far a rounded confidence may be from the true one."""
 _CONFIDENCE: Final = "c"
 
@@ -74,7 +74,7 @@ def expansion(task: Task, *, scores: Scores, positive: str | None) -> Expand | N
 
     Args:
         scores: what the values carry. "exact": the model's scores. "binned": the confidence in the answered class,
-            rounded to 1/100, which gives the calibration error alone.
+            rounded to 1/20, which gives the calibration error alone.
         positive: the class that a single score is the probability of. Without one a score is the confidence in the
             answer, and losses are those of "the answer is right", which for two classes is the same.
     """

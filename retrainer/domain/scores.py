@@ -2,7 +2,7 @@
 
 A score is the model's probability: a number, or an object from class to number. One that is missing, null or not what
 it should be does no harm: the answer then has none. Scores that are kept "binned" are the answered class's probability,
-to 1/100; those that are "exact" are kept as they came.
+to 1/20; those that are "exact" are kept as they came.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from retrainer.domain.measures import Scores
 LONGEST_SCORE: Final = 4000
 """Characters of an object of scores; a longer one counts as missing, as each is remembered until its label comes."""
 
-_STEPS: Final = 100
+_STEPS: Final = 20
+"""As many as arrivals have bins: more would make more cells of each minute."""
 
 
 def scored(answer: str, found: object, scores: Scores, positive: str | None) -> str:

@@ -22,9 +22,9 @@ FLOATS = st.floats() | st.floats(0, 1) | st.integers(0, 400).map(lambda n: n / 4
     ("found", "mode", "positive", "value"),
     [
         (0.8765432, "exact", "late", "late\x1f0.876543"),
-        (0.8765432, "binned", "late", "late\x1f0.88"),
-        (0.8765432, "binned", None, "late\x1f0.88"),
-        (0.8765432, "binned", "on_time", "late\x1f0.12"),
+        (0.8765432, "binned", "late", "late\x1f0.9"),
+        (0.8765432, "binned", None, "late\x1f0.9"),
+        (0.8765432, "binned", "on_time", "late\x1f0.1"),
         (0.8765432, "exact", "on_time", "late\x1f0.876543"),
         (1, "exact", None, "late\x1f1"),
         (0, "binned", None, "late\x1f0"),
