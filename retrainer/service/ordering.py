@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
 
 from retrainer.domain.challenge import RowLoss
 from retrainer.domain.jobs import Job
@@ -18,18 +18,8 @@ def order_to_train(job: Job, policy: ModelPolicy, dataset: str, champion: Traini
         dataset: the digest of its rows.
         champion: what the champion's own job found; None of one that came from elsewhere, or where there is none.
     """
-    return TrainingSpec(
-        job_id=job.job_id,
-        model=job.model,
-        task=policy.task,
-        metrics=policy.watch.metrics,
-        positive=policy.watch.positive,
-        recipe=policy.recipe,
-        judge=policy.judge,
-        judgement=job.judgement,
-        champion_version=job.champion,
-        dataset_digest=dataset,
-        cpus=policy.limits.cpus,
+    return replace(
+        _order(job, policy, dataset),
         began=job.began,
         slices={found.name: found.when for found in policy.ingest.predictions.slices},
         champion_trained_to=_newest_row(champion),
@@ -40,7 +30,10 @@ def order_to_train(job: Job, policy: ModelPolicy, dataset: str, champion: Traini
 
 def order_to_judge(job: Job, policy: ModelPolicy, dataset: str, loss: RowLoss | None) -> TrainingSpec:
     """The order to compare a challenger with the champion on new rows, by what its first judgement has settled."""
-    purpose: Literal["judge"] = "judge"
+    return replace(_order(job, policy, dataset), purpose="judge", row_loss=loss)
+
+
+def _order(job: Job, policy: ModelPolicy, dataset: str) -> TrainingSpec:
     return TrainingSpec(
         job_id=job.job_id,
         model=job.model,
@@ -53,8 +46,6 @@ def order_to_judge(job: Job, policy: ModelPolicy, dataset: str, loss: RowLoss | 
         champion_version=job.champion,
         dataset_digest=dataset,
         cpus=policy.limits.cpus,
-        purpose=purpose,
-        row_loss=loss,
     )
 
 
