@@ -175,11 +175,17 @@ def _ingest_policy(model: ModelSettings) -> IngestPolicy:
 
 
 def _scores(model: ModelSettings) -> Scores:
-    """How closely scores are read: as they are for metrics of scores, rounded for estimates without labels."""
+    """How closely scores are read: as they are for metrics of scores, rounded for estimates without labels.
+
+    For an estimate alone only where `positive` says what a score speaks of: taken for the confidence in the answer, the
+    probability of a class would estimate nonsense.
+    """
     if model.task == "regression" or model.predictions.fields.score is None:
         return "none"
     named = {*model.metrics, *model.judge.floors, *(trigger.metric for trigger in model.triggers.values())}
-    return "exact" if any(name in METRICS and METRICS[name].needs_score for name in named if name) else "binned"
+    if any(name in METRICS and METRICS[name].needs_score for name in named if name):
+        return "exact"
+    return "none" if model.positive is None else "binned"
 
 
 def _triggers(model: ModelSettings) -> dict[str, Trigger]:
