@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 CODE := retrainer tests docs benchmarks
 
 .PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short proof planted \
-	test-slow bench-ingest bench-decisions bench-rounds lock clean
+	test-slow bench-ingest bench-decisions bench-replay bench-rounds lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-ingest: setup kafka ## measures the ingest worker against Apache Kafka (do
 
 bench-decisions: setup-dev ## measures how soon and how wrongly triggers fire (docs/decisions.md); DATA=FOLDER has the real streams
 	$(PY) -m benchmarks.decisions.lives $(if $(DATA),--data $(DATA))
+
+bench-replay: setup-dev ## replays the default policy over streams with drift (docs/decisions.md); DATA=FOLDER has the real ones
+	$(PY) -m benchmarks.decisions.replays --data $(DATA)
 
 bench-rounds: setup-dev ## measures a round of deciding about a thousand models
 	$(PY) -m benchmarks.rounds

@@ -5,9 +5,11 @@ stake by a factor whose conditional mean is at most one, so the stake is a super
 Ville's inequality (1939) it ever reaches 1/alpha with a chance of at most alpha. Two kinds of bet:
 
 - on hits and misses, the likelihood ratio of a suspected error rate, which is the bet 1 + c (loss - m);
-- on losses that are never negative, exp(c Y - (-log(1 - c) - c) Y^2) with Y = loss / m - 1 (Fan, Grama and Liu 2015,
-  "Exponential inequalities for martingales with applications", doi 10.1214/EJP.v20-3496). It needs no variance, no
-  upper bound, and only the sums of the loss and of its square.
+- on losses that are never negative, the bet 1 + c (loss / m - 1). A slot keeps only the sums of its losses and of their
+  squares, so it counts at the least that losses with these sums can have won: some are nothing and the others are
+  alike (the lower principal representation of their moments, as log has a positive third derivative; Karlin and
+  Studden 1966, "Tchebycheff systems"). It needs no variance and no upper bound, and however much the losses have
+  grown, it grows with them.
 
 A change may begin at any outcome: the stakes are mixed over beginnings with weights that sum to one over a horizon
 (the e-detectors of Shin, Ramdas and Rinaldo 2024, doi 10.51387/23-NEJSDS51, with weights for a bound on ever firing).
@@ -127,11 +129,17 @@ def _bets_on_losses(means: Floats, variance: float, seen: Sums) -> Floats:
     shift = EFFECTS * sqrt(variance)
     odds = shift * means / (variance + shift**2)
     stake = odds / (1 + odds)
-    excess = seen.total / means - seen.n
-    squares = np.maximum(seen.squares / means**2 - 2 * seen.total / means + seen.n, excess**2 / seen.n)
-    grown: Floats = stake * excess - (-np.log1p(-stake) - stake) * squares
+    if seen.total <= 0:
+        return seen.n * np.log1p(-stake)
+    size = max(seen.squares / seen.total, seen.total / seen.n)
+    alike = seen.total / size
+    won = np.log1p(stake * (np.minimum(size / means, _LARGEST) - 1))
+    grown: Floats = (seen.n - alike) * np.log1p(-stake) + alike * won
     return grown
 
+
+_LARGEST: Final = 30.0
+"""No loss counts for more than so many times what is expected, lest one label that is a slip of the pen is a change."""
 
 _WIDEST_ANGLE: Final = 1.45
 

@@ -53,7 +53,7 @@ def status(policy: ModelPolicy, state: ReadableState, now: Micros) -> dict[str, 
             "alias": policy.promotion.alias,
         },
         "counts": counts,
-        "outcomes": _outcomes(policy.name, state),
+        "outcomes": _outcomes(policy, state),
         "positions": {str(at): view.positions[at].position for at in sorted(mine)},
         "metrics": _metrics(memory),
         "slices": _slices(policy, memory, state),
@@ -74,10 +74,11 @@ def _counts(stored: Mapping[Status, int]) -> dict[str, dict[str, int]]:
     return {side.value: {name: stored.get((side, name), 0) for name in names} for side, names in STATUSES.items()}
 
 
-def _outcomes(model: str, state: ReadableState) -> dict[str, int]:
-    """Over everything ever joined, open slots included."""
-    slots = by_slot(state.tallies(model, None, 2**62, whole=True)).values()
-    return {"n": sum(size(cells) for cells in slots), "correct": sum(correct(cells) for cells in slots)}
+def _outcomes(policy: ModelPolicy, state: ReadableState) -> dict[str, int | None]:
+    """Over everything ever joined, open slots included. The numbers of a regression are neither right nor wrong."""
+    slots = by_slot(state.tallies(policy.name, None, 2**62, whole=True)).values()
+    right = sum(correct(cells) for cells in slots) if policy.ingest.task == "classification" else None
+    return {"n": sum(size(cells) for cells in slots), "correct": right}
 
 
 def _metrics(memory: Memory) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
         f"  champion     version {champion['version'] or '-'} ({champion['alias']}) since {champion['since'] or '-'}",
         *[f"  {metric:<12} {_metric(found)}" for metric, found in status["metrics"].items()],
         *[f"  {line}" for line in _slices(status["slices"])],
-        f"  outcomes     {status['outcomes']['n']} joined ever, {status['outcomes']['correct']} of them correct",
+        f"  outcomes     {_outcomes(status['outcomes'])}",
         f"  predictions  {_counts(counts['predictions'])}",
         f"  labels       {_counts(counts['labels'])}",
         f"  coverage     {_share(status['coverage'])}",
@@ -37,13 +37,23 @@ def status_in_words(name: str, status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _outcomes(outcomes: Mapping[str, Any]) -> str:
+    right = "" if outcomes["correct"] is None else f", {outcomes['correct']} of them correct"
+    return f"{outcomes['n']} joined ever{right}"
+
+
 def _metric(found: Mapping[str, Any]) -> str:
     return f"{_estimate(found)}, window {found['window']}"
 
 
 def _estimate(found: Mapping[str, Any]) -> str:
-    interval = "" if found["low"] is None else f" ({found['low']:.3f} to {found['high']:.3f})"
-    return f"{found['value']:.3f}{interval} over {found['n']} outcomes"
+    interval = "" if found["low"] is None else f" ({_number(found['low'])} to {_number(found['high'])})"
+    return f"{_number(found['value'])}{interval} over {found['n']} outcomes"
+
+
+def _number(value: float) -> str:
+    """Three digits after the point; more of what would be nothing then."""
+    return f"{value:.3f}" if not value or abs(value) >= 0.01 else f"{value:.3g}"
 
 
 def _slices(slices: Mapping[str, Mapping[str, Any]]) -> Sequence[str]:
@@ -123,7 +133,7 @@ def _reasons(decision: Mapping[str, Any]) -> Sequence[str]:
     if "request" in evidence:
         return [f"  A person asked for it: {evidence['request']}"]
     if decision["triggers"] == ["bootstrap"]:
-        return ["  There is no champion yet, and there are labels enough to train the first one."]
+        return ["  There is no champion yet: the first one is to be trained."]
     return [f"  {name} fired: {words}." for name, words in decision["words"].items()]
 
 

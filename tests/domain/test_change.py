@@ -125,26 +125,48 @@ class TestAfterAFall:
         assert life(slots, restarting=True) == readings
 
 
+def errors(scale: float, n: int, rng: np.random.Generator) -> Slot:
+    """A slot of a regression whose errors have this standard deviation."""
+    expand = expansion("regression", scores="none", positive=None)
+    assert expand is not None
+    cells: Slot = Counter()
+    for error in rng.normal(0, scale, n).tolist():
+        for cell, amount in expand("10", repr(10 + error)):
+            cells[cell] += amount
+    return cells
+
+
 class TestLosses:
     @pytest.mark.parametrize(("metric", "scale"), [("mae", 1.5), ("rmse", 1.3), ("mape", 1.5)])
     def test_errors_that_grow_are_noticed_and_others_are_not(self, metric: str, scale: float) -> None:
-        expand = expansion("regression", scores="none", positive=None)
-        assert expand is not None
         rng = np.random.default_rng(8)
-
-        def slot(scale: float) -> Slot:
-            cells: Slot = Counter()
-            for error in rng.normal(0, scale, 50).tolist():
-                for cell, n in expand("10", repr(10 + error)):
-                    cells[cell] += n
-            return cells
-
-        steady, worse = [slot(1.0) for _ in range(100)], [slot(scale) for _ in range(40)]
-        readings = life([*steady, *worse], Change(metric=metric, reference=2000))
+        slots = [*(errors(1.0, 50, rng) for _ in range(100)), *(errors(scale, 50, rng) for _ in range(40))]
+        readings = life(slots, Change(metric=metric, reference=2000))
         fired = first_fired(readings)
         assert fired is not None
         assert fired >= 100
         assert readings[-1].evidence["found"] > readings[-1].evidence["expected"]
+
+    @pytest.mark.parametrize("metric", ["mae", "rmse"])
+    @pytest.mark.parametrize("scale", [10, 60, 1000, 1e9])
+    def test_the_more_they_grow_the_sooner(self, metric: str, scale: float) -> None:
+        """As where a label's unit has changed."""
+        rng = np.random.default_rng(8)
+        slots = [*(errors(1.0, 10, rng) for _ in range(100)), *(errors(scale, 10, rng) for _ in range(20))]
+        readings = life(slots, Change(metric=metric))
+        fired = first_fired(readings)
+        assert fired is not None
+        assert 100 <= fired < 108
+        began = readings[fired].began
+        assert began is not None
+        assert 94 <= began // SLOT_WIDTH <= 100
+
+    @pytest.mark.parametrize("slip", [1e3, 1e6, 1e12])
+    def test_one_label_that_is_a_slip_is_no_change(self, slip: float) -> None:
+        rng = np.random.default_rng(8)
+        slots = [errors(1.0, 10, rng) for _ in range(300)]
+        slots[200] = slots[200] + errors(slip, 1, rng)
+        assert first_fired(life(slots, Change(metric="mae"))) is None
 
     def test_a_slot_without_a_score_says_nothing(self) -> None:
         found = life([Counter({("a", "a"): 5})], Change(metric="brier"))

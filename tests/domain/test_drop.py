@@ -52,6 +52,17 @@ def levels(trigger: Drop, *hits: int) -> list[Level]:
 Q, W, F = Level.QUIET, Level.WARNED, Level.FIRED
 
 
+def errors(size: float) -> Slot:
+    """A slot of a regression whose errors have this standard deviation."""
+    expand = expansion("regression", scores="none", positive=None)
+    assert expand is not None
+    cells: Slot = Counter()
+    for error in np.random.default_rng(3).normal(0, size, 1000).tolist():
+        for cell, n in expand("10", repr(10 + error)):
+            cells[cell] += n
+    return cells
+
+
 class TestTheLine:
     def test_it_lies_so_far_below_the_lower_limit_of_the_verdict(self) -> None:
         trigger = Drop(metric="accuracy", by=0.03, window=WINDOW)
@@ -73,18 +84,19 @@ class TestTheLine:
         assert readings[-1].evidence["baseline_n"] == 400
 
     def test_of_an_error_above_the_upper_limit(self) -> None:
-        expand = expansion("regression", scores="none", positive=None)
-        assert expand is not None
-        cells: Slot = Counter()
-        for error in np.random.default_rng(3).normal(0, 3, 1000).tolist():
-            for cell, n in expand("10", repr(10 + error)):
-                cells[cell] += n
+        cells = errors(3)
         for metric, value in (("rmse", 2.0), ("mae", 1.6)):
             promised = Estimate(metric=metric, value=value, n=2000, low=value - 0.1, high=value + 0.1)
             near = Drop(metric=metric, by=0.1, window=WINDOW)
             far = Drop(metric=metric, by=1.5, window=WINDOW)
             assert life(near, [cells], promised)[-1].fired
             assert life(far, [cells], promised)[-1].level is Q
+
+    @pytest.mark.parametrize("size", [30, 1000, 1e9])
+    def test_however_large_errors_become(self, size: float) -> None:
+        for metric, value in (("rmse", 1.0), ("mae", 0.8)):
+            promised = Estimate(metric=metric, value=value, n=2000, low=value - 0.1, high=value + 0.1)
+            assert life(Drop(metric=metric, by=0.1, window=WINDOW), [errors(size)], promised)[-1].fired
 
     def test_a_baseline_that_comes_later_does_not_move_it(self) -> None:
         trigger, history = Drop(metric="accuracy", by=0.0, window=WINDOW), History(WINDOW)

@@ -71,6 +71,20 @@ class TestBets:
         worse = of(rng.exponential(1.3, 2000))
         assert log_bets_against(1.0, 1.0, worse, binary=False).max() > 10
 
+    @pytest.mark.parametrize("n", [1, 2, 30])
+    def test_a_slot_of_losses_is_worth_no_more_than_they_are_one_by_one(self, n: int) -> None:
+        rng = np.random.default_rng(3)
+        for _ in range(100):
+            drawn = np.minimum(rng.pareto(1.2, n), 29.0)
+            together = log_bets_against(1.0, 2.0, of(drawn), binary=False)
+            alone = sum(log_bets_against(1.0, 2.0, of(np.array([one])), binary=False) for one in drawn)
+            assert np.all(together <= alone + 1e-9)
+
+    @pytest.mark.parametrize("loss", [0.0, 0.5, 20.0])
+    def test_and_the_same_where_they_are_alike(self, loss: float) -> None:
+        together = log_bets_against(1.0, 2.0, of(np.full(10, loss)), binary=False)
+        assert np.allclose(together, 10 * log_bets_against(1.0, 2.0, of(np.array([loss])), binary=False))
+
     def test_a_slot_is_worth_what_its_outcomes_are_one_by_one(self) -> None:
         reference = Reference(sums=misses(1000, 100), binary=True)
         together = log_bets(reference, misses(10, 3))
