@@ -289,7 +289,11 @@ class Deliberation:
         job = job_for(decision, judgement=len(judged) + 1, manifest=self._manifest)
         self._jobs.append(job)
         self._taken.jobs.append(job)
-        self._remember(latched={}, since_job=0)
+        readings = {
+            name: Reading() if self._kinds.get(name) in _DUE_KINDS else reading
+            for name, reading in self.memory.readings.items()
+        }
+        self._remember(latched={}, since_job=0, readings=readings)
         self._news = True
 
     def _situation(self, first_open: Slot, now: Micros, request: tuple[str, str] | None) -> Situation:

@@ -18,6 +18,7 @@ from retrainer.domain.situation import DecisionPolicy, Guards
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import Slot
 from retrainer.domain.windows import CountWindow
 from tests.domain.making import MINUTE
@@ -93,6 +94,19 @@ def test_the_same_slots_give_the_same_decisions_however_often_somebody_looks(
     told = [[replace(decision, decided_at=0) for decision in life.decisions] for life in (once, often)]
     assert told[0] == told[1]
     assert once.facts == often.facts
+
+
+def test_what_is_due_is_answered_by_the_job_that_it_launched() -> None:
+    life = Life(Guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
+    volume = WatchPolicy(triggers={"enough": Volume(labels=10)})
+    life.about = Deliberation(replace(life.about.policy, watch=volume), Memory())
+    life.about.follow(Reign(version="1", effective_from=None))
+    life.close(10, 12, 0)
+    life.end_jobs(11)
+    life.about.pass_by(12, life.wall(12))
+    life.about.look_at_present(life.wall(12))
+    life.close(20, 2, 0)
+    assert [(one.outcome, one.triggers) for one in life.decisions] == [(Outcome.RETRAIN, ("enough",))]
 
 
 @pytest.mark.parametrize("looks", [[], [12, 40, 69, 70, 71], [70]])
