@@ -23,10 +23,9 @@ from retrainer.domain.fairness import FAIR
 from retrainer.domain.frozen import changed
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
-from retrainer.domain.measures import SUM, N
 from retrainer.domain.situation import Covered, DecisionPolicy, Situation, Unfair
 from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey, by_slot
-from retrainer.domain.totals import Totals
+from retrainer.domain.totals import Totals, labels_in, outcomes_in
 from retrainer.domain.training import TrainingResult
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.triggers.trial import patience
@@ -35,9 +34,6 @@ from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, 
 JOBS_REMEMBERED: Final = 50
 """A model's newest jobs that guards look at; the budget counts among them."""
 
-
-MEASURE: Final = SUM[:1]
-"""How the names of cells begin that are no pairs of label and prediction."""
 
 _DUE_KINDS: Final = frozenset({"trial", "volume"})
 
@@ -162,7 +158,7 @@ class Deliberation:
         self._watch = Watch(self.policy.watch, self.memory, champion)
         self._totals = Totals()
         for slot, tallies in past:
-            self._totals.add(slot, _total(tallies))
+            self._totals.add(slot, outcomes_in(tallies))
         for slot, cells in self._recalled(reign, past, is_start=is_start, is_new=is_new):
             self._watch.remember(slot, cells, counted=not is_new)
         self.memory = self._watch.memory
@@ -210,7 +206,7 @@ class Deliberation:
         """Look at the next closed slot that holds something; `now` is wall time. Slots come in order."""
         if slot != self.memory.evaluated_until:
             self.pass_by(slot, now)
-        total = _total(tallies)
+        total = outcomes_in(tallies)
         self._totals.add(slot, total)
         self._remember(
             total=self.memory.total + total, since_job=self.memory.since_job + total, evaluated_until=slot + 1
@@ -219,7 +215,7 @@ class Deliberation:
         if self._completeness is not None:
             own = self._completeness.close(slot, _arrived(tallies), own)
         watch.memory, watch.patience = self.memory, patience(self._taken_or_not())
-        self._taken.facts += watch.close(slot, own, labels=_labels(tallies), drift=self._drift(slot))
+        self._taken.facts += watch.close(slot, own, labels=labels_in(tallies), drift=self._drift(slot))
         self.memory = watch.memory
         self._decide(slot + 1, now)
 
@@ -384,20 +380,5 @@ class Deliberation:
         self.memory = changed(self.memory, **changes)
 
 
-def _total(tallies: Tallied) -> int:
-    """How many outcomes became known."""
-    whole = [(key, n) for key, n in tallies if key.slice == WHOLE]
-    return sum(n for key, n in whole if key.truth[:1] != MEASURE or (key.truth == SUM and key.answer == N))
-
-
 def _arrived(tallies: Tallied) -> list[tuple[ArrivalKey, int]]:
     return [(ArrivalKey.of(key), n) for key, n in tallies if key.slice == ARRIVALS]
-
-
-def _labels(tallies: Tallied) -> Mapping[str, int]:
-    """How many labels of each class became known."""
-    labels: Counter[str] = Counter()
-    for key, n in tallies:
-        if key.slice == WHOLE and key.truth[:1] != MEASURE:
-            labels[key.truth] += n
-    return labels

@@ -1,11 +1,18 @@
-"""How many outcomes became known since any moment, in a bounded amount of memory."""
+"""How many outcomes became known: in a slot, and since any moment in a bounded amount of memory."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from retrainer.domain.measures import SUM, N
+from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Slot
+
+_MEASURE: Final = SUM[:1]
+"""How the names of cells begin that are no pairs of label and prediction."""
 
 _MOST: Final = 4096
 
@@ -39,3 +46,18 @@ class Totals:
         kept = [*range(0, half, 2), *range(half, len(self._slots))]
         self._slots = [self._slots[at] for at in kept]
         self._before = [self._before[at] for at in kept]
+
+
+def outcomes_in(tallies: Iterable[tuple[TallyKey, int]]) -> int:
+    """How many outcomes became known, whichever version predicted."""
+    whole = [(key, n) for key, n in tallies if key.slice == WHOLE]
+    return sum(n for key, n in whole if key.truth[:1] != _MEASURE or (key.truth == SUM and key.answer == N))
+
+
+def labels_in(tallies: Iterable[tuple[TallyKey, int]]) -> Mapping[str, int]:
+    """How many labels of each class became known."""
+    labels: Counter[str] = Counter()
+    for key, n in tallies:
+        if key.slice == WHOLE and key.truth[:1] != _MEASURE:
+            labels[key.truth] += n
+    return labels
