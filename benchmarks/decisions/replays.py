@@ -14,8 +14,9 @@ import argparse
 import os
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -246,15 +247,18 @@ AIMS: Final = (
 
 def measured(tasks: Sequence[Task], minutes: float) -> Iterator[tuple[Task, Sequence[Found]]]:
     """The tasks as they end, as many at a time as there are cores; none is begun after so long."""
-    until = time.monotonic() + 60 * minutes
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(replayed, task): task for task in tasks}
-        for future in as_completed(running):
-            if not future.cancelled():
-                say(f"{running[future].world}, start {running[future].start}")
-                yield running[future], future.result()
-            if time.monotonic() > until:
-                pool.shutdown(wait=False, cancel_futures=True)
+    until, cores = time.monotonic() + 60 * minutes, os.cpu_count() or 1
+    waiting = deque(tasks)
+    running: dict[Future[Sequence[Found]], Task] = {}
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        while True:
+            while waiting and len(running) < cores and time.monotonic() < until:
+                task = waiting.popleft()
+                running[pool.submit(replayed, task)] = task
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
 
 
 def main() -> None:
@@ -274,7 +278,7 @@ def main() -> None:
     for task, founds in measured(tasks, given.minutes):
         for one in founds:
             found[task.world, one.late].append(one)
-            say(_in_a_line(one))
+            say(f"{task.world}, start {task.start}, {_in_a_line(one)}")
     done = {about: founds for about, founds in found.items() if founds}
     print(table(HEAD, [figures(name, founds) for (name, _), founds in done.items()]))
     print()
@@ -284,7 +288,7 @@ def main() -> None:
 def _in_a_line(one: Found) -> str:
     told = [f"default {one.accuracy:.4f} / {one.jobs} ({', '.join(one.triggers)})", f"never {one.never:.4f}"]
     told += [f"{rival.name}: {rival.accuracy:.4f} / {rival.retrains}" for rival in (*one.lines, one.best)]
-    return f"  late {one.late}: {'; '.join(told)}; replayed in {one.seconds:.0f} s"
+    return f"late {one.late}: {'; '.join(told)}; replayed in {one.seconds:.0f} s"
 
 
 if __name__ == "__main__":

@@ -329,9 +329,11 @@ class Deliberation:
         return None if reading is None else Covered(relative=reading.relative, evidence=coverage_facts(reading) or {})
 
     def _taken_or_not(self) -> Iterator[bool]:
-        """What became of the jobs' candidates, in order; of those that are open nothing is said."""
+        """What became of the candidates, in order: of trials, and of all that were taken. One in vain that something
+        else had asked for, in the midst of a change, says nothing about the next trial."""
         for job in self._jobs[-JOBS_REMEMBERED:]:
-            if (succeeded := job.past.succeeded) is not None:
+            succeeded = job.past.succeeded
+            if succeeded or (succeeded is False and "trial" in map(self._kinds.get, job.triggers)):
                 yield succeeded
 
     def _due(self) -> frozenset[str]:

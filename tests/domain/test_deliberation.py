@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from retrainer.domain.decisions import Decision, Outcome
 from retrainer.domain.deliberation import Deliberation, DeliberationPolicy
-from retrainer.domain.evaluation import Fact, Memory, WatchPolicy
+from retrainer.domain.evaluation import Champion, Fact, Memory, WatchPolicy
 from retrainer.domain.guards import WALL_FLOOR
-from retrainer.domain.jobs import Job, JobState
+from retrainer.domain.jobs import Job, JobState, job_for
 from retrainer.domain.ledger import Reign
 from retrainer.domain.situation import DecisionPolicy, Guards
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import RowsPolicy
 from retrainer.domain.triggers.threshold import Threshold
+from retrainer.domain.triggers.trial import Trial
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import Slot
 from retrainer.domain.windows import CountWindow
@@ -107,6 +108,30 @@ def test_what_is_due_is_answered_by_the_job_that_it_launched() -> None:
     life.about.look_at_present(life.wall(12))
     life.close(20, 2, 0)
     assert [(one.outcome, one.triggers) for one in life.decisions] == [(Outcome.RETRAIN, ("enough",))]
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "state", "needed"),
+    [("try", JobState.REJECTED, 40), ("low", JobState.REJECTED, 10), ("low", JobState.PROMOTED, 5)],
+)
+def test_a_trial_waits_longer_after_one_in_vain_and_less_after_any_that_was_taken(
+    asked_by: str, state: JobState, needed: int
+) -> None:
+    job = job_for(decision_of(asked_by), judgement=1).end(state, 0)
+    trial, low = Trial(least=1), Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
+    deciding = DecisionPolicy(model="m", guards=Guards(min_labels=1, cooldown=0), min_holdout=1, holdout=0.5)
+    policy = DeliberationPolicy(watch=WatchPolicy(triggers={"try": trial, "low": low}), deciding=deciding)
+    about = Deliberation(policy, Memory(), [job], champions={"1": Champion(rows=5)})
+    about.follow(Reign(version="1", effective_from=None))
+    about.close(10, [(TallyKey("1", WHOLE, 10, "x", "x"), 1)], 10**15)
+    assert about.memory.readings["try"].evidence["needed"] == needed
+
+
+def decision_of(asked_by: str) -> Decision:
+    return Decision(
+        decision_id="m@1", model="m", slot_end=0, outcome=Outcome.RETRAIN, triggers=(asked_by,), reason="fired",
+        message="", champion="0",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("looks", [[], [12, 40, 69, 70, 71], [70]])
