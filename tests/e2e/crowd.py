@@ -208,7 +208,7 @@ class Crowd(Stage):
     def words(self, model: str, decision_id: str) -> str:
         """The paragraph of `explain` about a decision."""
         ids = [decision["decision_id"] for decision in self.explained(model)]
-        return self.ask("explain", model, "--last", str(len(ids))).split("\n\n")[ids.index(decision_id)]
+        return self.ask("explain", model, "--last", "1000").split("\n\n")[ids.index(decision_id)]
 
     def standing(self, model: str) -> dict[str, Any]:
         """Its part of `status --json`."""
