@@ -92,7 +92,7 @@ class TestStatistics:
 
     def test_holm_is_at_least_each_chance_and_keeps_their_order(self) -> None:
         chances = {("a", "values"): 0.01, ("b", "values"): 0.04, ("c", "values"): 0.03, ("d", "values"): 0.005}
-        assert holm(chances) == pytest.approx(  # type: ignore[arg-type]
+        assert holm(chances) == pytest.approx(  # type: ignore[arg-type]  # approx has no types for this
             {("d", "values"): 0.02, ("a", "values"): 0.03, ("c", "values"): 0.06, ("b", "values"): 0.06}
         )
 

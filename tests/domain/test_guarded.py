@@ -47,11 +47,11 @@ def test_what_it_answers_is_taken_as_it_is() -> None:
         (lambda *_: sys.exit(3), "SystemExit: 3"),
         (lambda *_: FINE, "expected a state and a Reading, got Reading"),
         (lambda *_: ({}, "fired"), "expected a state and a Reading, got tuple"),
-        (lambda *_: ({}, Reading(level="fired")), "expected a state and a Reading"),  # type: ignore[arg-type]
+        (lambda *_: ({}, Reading(level="fired")), "expected a state and a Reading"),  # type: ignore[arg-type]  # wrong on purpose
         (lambda *_: ({"a": object()}, FINE), "its state cannot be stored as JSON"),
         (lambda *_: ({}, Reading(evidence={"a": Does})), "its evidence cannot be stored as JSON"),
         (lambda *_: ({"a": "x" * 2_000_000}, FINE), "its state has 2000008 bytes"),
-        (lambda *_: ({}, Reading(began="now")), "expected began in microseconds"),  # type: ignore[arg-type]
+        (lambda *_: ({}, Reading(began="now")), "expected began in microseconds"),  # type: ignore[arg-type]  # wrong on purpose
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(answer: Callable[[Any, Scene], Any], told: str) -> None:
@@ -82,16 +82,16 @@ def test_an_interruption_by_a_person_is_none_of_its_mistakes() -> None:
 def test_its_window_counts_if_it_is_one() -> None:
     own = Does(lambda *_: ({}, FINE))
     assert guarded("own:Trigger", own).window == CountWindow(outcomes=1000)
-    own.window = TimeWindow(span=5)  # type: ignore[attr-defined]
+    own.window = TimeWindow(span=5)  # type: ignore[attr-defined]  # optional
     assert guarded("own:Trigger", own).window == TimeWindow(span=5)
-    own.window = 5  # type: ignore[attr-defined]
+    own.window = 5  # type: ignore[attr-defined]  # optional
     assert guarded("own:Trigger", own).window == CountWindow(outcomes=1000)
 
 
 def test_it_is_asked_at_every_slot_if_it_says_so() -> None:
     own = Does(lambda *_: ({}, FINE))
     assert not wants_every_slot(guarded("own:Trigger", own))
-    own.every_slot = True  # type: ignore[attr-defined]
+    own.every_slot = True  # type: ignore[attr-defined]  # optional
     assert wants_every_slot(guarded("own:Trigger", own))
     for trigger in (Drift(), NewClass(), Volume(labels=1)):  # they look at no outcomes of the champion's
         assert wants_every_slot(trigger)
@@ -101,7 +101,7 @@ def test_it_may_have_words_of_its_own() -> None:
     own = Does(lambda *_: ({}, FINE))
     made = guarded("own:Trigger", own)
     assert made.words({"n": 1, "m": 2}) == "n 1, m 2"
-    own.words = lambda evidence: f"saw {evidence['n']}"  # type: ignore[attr-defined]
+    own.words = lambda evidence: f"saw {evidence['n']}"  # type: ignore[attr-defined]  # optional
     assert made.words({"n": 1}) == "saw 1"
     assert made.words({"m": 1}) == "m 1", "its words have failed"
     _, failed = Guarded(kind="own:Trigger", inner=None).evaluate({}, SCENE)

@@ -24,7 +24,7 @@ EVERY_MINUTE = "    triggers: {beat: {schedule: {every: 3m}}}\n"
 
 def table_of(folder: Path, frame: pd.DataFrame, **changes: object) -> Table:
     given = {"label": "label", "warm": Warm(share=None, rows=600), **changes}
-    return load(TableOptions(path=written(folder, frame, "t.parquet"), **given))  # type: ignore[arg-type]
+    return load(TableOptions(path=written(folder, frame, "t.parquet"), **given))  # type: ignore[arg-type]  # given by name
 
 
 def answered(played: Played) -> list[str]:

@@ -170,7 +170,7 @@ def stored(tmp_path: Path) -> Iterator[Story]:
     database = Database(f"sqlite:///{tmp_path / 'state.sqlite'}")
     world = World()
     world.state, world.decisions = SqlIngestState(database), SqlDecisionState(database)
-    world.files = world.segments = LocalSegments(tmp_path / "segments")  # type: ignore[assignment]
+    world.files = world.segments = LocalSegments(tmp_path / "segments")  # type: ignore[assignment]  # the real one
     story = Story(tmp_path, watched(), world=world)
     yield story
     database.close()

@@ -198,7 +198,7 @@ class TestReading:
             read_back.append(content)
             return unpack(content)
 
-        world.files.unpack = counted  # type: ignore[method-assign]
+        world.files.unpack = counted  # type: ignore[method-assign]  # counts
         found = drifting(world)
         found.follow("1", None, reference_of(LEARNT, None), FIRST + 900)
         read(found)
@@ -211,12 +211,12 @@ class TestReading:
         consume(world)
         found = followed(world)
         blind: list[bool] = []
-        whole, world.decisions.segments = world.decisions.segments, refused  # type: ignore[method-assign]
+        whole, world.decisions.segments = world.decisions.segments, refused  # type: ignore[method-assign]  # a fault
         for wait in (0, 61):
             world.clock.advance(wait)
             assert not found.run_once(60)
             blind.append(found.is_blind)
-        world.decisions.segments = whole  # type: ignore[method-assign]
+        world.decisions.segments = whole  # type: ignore[method-assign]  # put back
         for wait in (0, 61):  # not before a minute has passed
             world.clock.advance(wait)
             read(found)
@@ -231,11 +231,11 @@ class TestReading:
         consume(world)
         found = followed(world)
         assert found.run_once(0)
-        whole, world.decisions.model_progress = world.decisions.model_progress, away  # type: ignore[method-assign]
+        whole, world.decisions.model_progress = world.decisions.model_progress, away  # type: ignore[method-assign]  # a fault
         found._steps = None  # as an outage while reading leaves it
         with pytest.raises(Unreachable):
             found.run_once(60)
-        world.decisions.model_progress = whole  # type: ignore[method-assign]
+        world.decisions.model_progress = whole  # type: ignore[method-assign]  # put back
         read(found)
         assert hours(found.at(FIRST + 200)["10 outcomes"]) == binned(*[hour % 24 for hour in range(191, 201)])
 

@@ -39,7 +39,7 @@ def checking(folder: Path, on: Literal["alert", "hold"], *found: Finding) -> Con
         (folder / RESULT_FILE).write_bytes(msgspec.json.encode(replace(result, checks=found, profile=LEARNT)))
         return ended
 
-    control.trainings.train = trained  # type: ignore[method-assign]
+    control.trainings.train = trained  # type: ignore[method-assign]  # answers as the test wants
     return control
 
 
