@@ -17,7 +17,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork
 CODE := retrainer tests docs benchmarks
 
 .PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short proof planted \
-	test-slow bench-ingest bench-decisions bench-replay bench-rounds lock clean
+	test-slow bench-ingest bench-decisions bench-replay bench-replay-cost bench-rounds lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,14 +82,17 @@ bench-decisions: setup-dev ## measures how soon and how wrongly triggers fire (d
 bench-replay: setup-dev ## replays the default policy over streams with drift (docs/decisions.md); DATA=FOLDER has the real ones
 	$(PY) -m benchmarks.decisions.replays --data $(DATA)
 
+bench-replay-cost: setup-dev ## measures what a replay costs beside fit and predict (docs/benchmarks.md); DATA=FOLDER has the streams
+	$(PY) -m benchmarks.decisions.replay_cost --data $(DATA)
+
 bench-rounds: setup-dev ## measures a round of deciding about a thousand models
 	$(PY) -m benchmarks.rounds
 
 lock: setup-dev ## writes the lock files anew; UPGRADE=--upgrade takes the newest versions
 	$(PIP) install uv==$(UV_VERSION)
 	$(COMPILE) --group pyproject.toml:build -o requirements-build.lock
-	$(COMPILE) pyproject.toml --extra demo -o requirements.lock
-	$(COMPILE) pyproject.toml --extra demo --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) pyproject.toml --extra demo --extra tune -o requirements.lock
+	$(COMPILE) pyproject.toml --extra demo --extra tune --group pyproject.toml:dev -c requirements.lock -o requirements-dev.lock
 	@if grep -nE '://|index-url|find-links' requirements*.lock; then \
 		echo "the lock files must name no host" >&2; exit 1; fi
 

@@ -14,6 +14,7 @@ from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
 from retrainer.errors import ConfigError, Refused, RetrainerError, Unreachable
+from retrainer.tune.arguments import add_arguments
 
 if TYPE_CHECKING:
     from retrainer.bootstrap import Wiring
@@ -93,6 +94,8 @@ def _parser() -> argparse.ArgumentParser:
         asking.add_argument("--reason", default="", metavar="TEXT")
         asking.set_defaults(kind=name)
     _replay_options(command("replay", _replay, "run a policy over history, and report what would have come of it"))
+    tune = command("tune", _tune, "search the settings that cost least on history, and write them with their reasons")
+    add_arguments(tune, _OF_TABLES)
     command("schema", _schema, "JSON Schema of the configuration", config=False)
     demo = command("demo", _demo, "the main job on embedded parts with real data", config=False)
     demo.add_argument("--keep", action="store_true", help="leave everything running at the end")
@@ -220,7 +223,7 @@ def _check(options: argparse.Namespace) -> int:
     wiring = _wiring(options)
     for gap in wiring.loaded.unbuilt:
         print(gap, file=sys.stderr if options.resolved else sys.stdout)
-    _check_estimators(wiring)
+    _check_estimators(wiring, wiring.models)
     if options.resolved:
         from retrainer.config.render import resolved
 
@@ -232,13 +235,13 @@ def _check(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _check_estimators(wiring: Wiring) -> None:
+def _check_estimators(wiring: Wiring, models: Sequence[ModelPolicy]) -> None:
     """Whether each estimator can be found and made with its parameters, before a job finds out that it cannot."""
     from retrainer.training.order import CannotTrain
     from retrainer.training.pipeline import estimator_of
 
     problems = []
-    for model in wiring.models:
+    for model in models:
         try:
             if model.recipe.estimator:
                 estimator_of(model.recipe, model.task)
@@ -261,6 +264,14 @@ def _model(wiring: Wiring, name: str) -> ModelPolicy:
             return model
     known = ", ".join(model.name for model in wiring.models)
     raise ConfigError(wiring.loaded.problem(("models",), f'expected one of {known}, got "{name}"'))
+
+
+def _one_model(wiring: Wiring, name: str | None) -> ModelPolicy:
+    """The one that is named, or the only one."""
+    if name is None and len(wiring.models) > 1:
+        named = ", ".join(one.name for one in wiring.models)
+        raise ConfigError(wiring.loaded.problem(("models",), f"say which model: {named}"))
+    return wiring.models[0] if name is None else _model(wiring, name)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -328,10 +339,9 @@ def _replay(options: argparse.Namespace) -> int:
     def policy_of(config: Path, model: str | None) -> ModelPolicy:
         wiring = _wiring(argparse.Namespace(config=config, closing=options.closing), running=True)
         wirings.append(wiring)
-        if model is None and len(wiring.models) > 1:
-            named = ", ".join(one.name for one in wiring.models)
-            raise ConfigError(wiring.loaded.problem(("models",), f"say which model: {named}"))
-        return wiring.models[0] if model is None else _model(wiring, model)
+        found = _one_model(wiring, model)
+        _check_estimators(wiring, [found])
+        return found
 
     if options.table is None:
         takes, named = recorded_options(options), policies(options, policy_of)
@@ -344,6 +354,17 @@ def _replay(options: argparse.Namespace) -> int:
         asked = table_options(options)
         replays = replay_table(policies(options, policy_of), asked, options.out, Progress())
     print(encoded(replays.report).decode(), end="") if options.json else print(words(replays))
+    return DONE
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from retrainer.replay.report import encoded
+    from retrainer.tune.command import check_installed, run
+
+    check_installed()
+    wiring = _wiring(options, running=True)
+    found = run(options, wiring.loaded, _one_model(wiring, options.model).name, os.environ)
+    print(encoded(found.report).decode(), end="") if options.json else print(found.words)
     return DONE
 
 

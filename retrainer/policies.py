@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from math import ceil
 from typing import Final
 
 from retrainer.adapters.outside import load_trigger
@@ -32,7 +31,7 @@ from retrainer.domain.join import Absent, JoinPolicy
 from retrainer.domain.mapping import EventMapping
 from retrainer.domain.measures import Scores
 from retrainer.domain.situation import DecisionPolicy, Guards
-from retrainer.domain.training import Recipe
+from retrainer.domain.training import Recipe, rows_needed_after_change
 from retrainer.domain.triggers.base import Trigger
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.drift import Drift
@@ -194,15 +193,10 @@ def _triggers(model: ModelSettings) -> dict[str, Trigger]:
     if not model.triggers:
         return {
             DEFAULT_TRIGGER: Change(metric=_outcome_metric(model)),
-            DEFAULT_TRIAL: Trial(least=_rows_needed(model)),
+            DEFAULT_TRIAL: Trial(least=rows_needed_after_change(model.judge.min_rows)),
         }
     made = {name: _trigger(name, trigger, model) for name, trigger in model.triggers.items()}
     return {name: trigger for name, trigger in made.items() if trigger is not None}
-
-
-def _rows_needed(model: ModelSettings) -> int:
-    """The fewest rows whose newest part is large enough to judge on."""
-    return ceil(model.judge.min_rows / model.training.holdout)
 
 
 def _outcome_metric(model: ModelSettings) -> str:
@@ -255,7 +249,7 @@ def _quality_trigger(settings: ThresholdSettings | DropSettings | ChangeSettings
 def _due_trigger(settings: VolumeSettings | TrialSettings, model: ModelSettings) -> Trigger:
     if isinstance(settings, VolumeSettings):
         return Volume(labels=settings.labels)
-    return Trial(times=settings.times, least=_rows_needed(model))
+    return Trial(times=settings.times, price=settings.price, least=rows_needed_after_change(model.judge.min_rows))
 
 
 def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:

@@ -46,8 +46,17 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
     Raises:
         ConfigError: it cannot be used; says everything that is wrong with it.
     """
+    return load_text(_content(path), path, env)
+
+
+def load_text(text: str, path: Path, env: Mapping[str, str]) -> Loaded:
+    """Read a configuration as if it stood in that file.
+
+    Raises:
+        ConfigError: it cannot be used; says everything that is wrong with it.
+    """
     folder = path.absolute().parent
-    document = _with_defaults(read(_content(path), env, folder))
+    document = _with_defaults(read(text, env, folder))
     settings, faults = _validated(document.root)
     flaws = [*document.flaws, *faults]
     if settings is None or flaws:

@@ -106,11 +106,14 @@ class VolumeSettings(Section):
 
 
 class TrialSettings(Section):
-    """Fires when so much has come that nobody has learnt from that a candidate is worth a try: sooner after candidates
-    that were taken, later after those that were not."""
+    """Fires when so much has come that nobody has learnt from that a candidate is worth a try: the sooner the faster
+    the champion was found to fall behind, ever more rarely where it does not."""
 
-    times: Number = Field(default=2.0, gt=0)
+    times: Number = Field(default=1.0, gt=0)
     """So many times the rows that the first champion learnt from have to come before the first trial."""
+    price: Number | None = Field(default=None, gt=0)
+    """What a retraining is worth: so many right answers; of an error, so many times the champion's own. By default a
+    two-hundredth of the rows that the first champion learnt from."""
 
 
 class ScheduleSettings(Section):

@@ -25,15 +25,15 @@ _FEWEST: Final = 30
 
 def added(before: ByClass, cells: Cells) -> ByClass:
     """The counts with those of a slot; classes beyond the first dozen are counted together."""
-    found = {name: list(counts) for name, counts in before.items()}
+    found = dict(before)
     for cell, n in cells.items():
         if is_measure(cell):
             continue
         label, answer = cell
         known = label in found or len(found) < _MOST_CLASSES
-        counts = found.setdefault(label if known else _OTHERS, [0, 0])
-        counts[0] += n
-        counts[1] += n if label != answer else 0
+        name = label if known else _OTHERS
+        so_far, misses = found.get(name, (0, 0))
+        found[name] = [so_far + n, misses + n if label != answer else misses]
     return found
 
 
@@ -55,7 +55,7 @@ def explained(reference: ByClass, cells: Cells, *, errors: float = 0.0) -> float
             slot[cell[0] if cell[0] in reference or _OTHERS not in reference else _OTHERS] += n
     overall = sum(misses for _, misses in reference.values()) / total
     size, found = slot.total(), 0.0
-    for name in reference.keys() | slot.keys():
+    for name in {**reference, **slot}:  # in an order that is the same in every process
         n, misses = reference.get(name, (0, 0))
         surplus = slot[name] - size * n / total
         side = errors if surplus > 0 else -errors

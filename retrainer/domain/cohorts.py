@@ -7,9 +7,9 @@ label may come it is complete, and goes into what is usual.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right, insort
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -29,14 +29,33 @@ MIN_LABELS: Final = 20
 EXPECTED: Final = 5
 """A complete cohort without any label, where as many were due, tells that labels stopped, not what is usual."""
 
+_COUNTED: Final = frozenset({PREDICTED, HIT, MISS})
+
 
 @dataclass(slots=True)
 class Cohort:
-    """One bucket's predictions. `path[a]` of them were labelled at the end of the bucket `a` later."""
+    """One bucket's predictions. `path[a]` of them were labelled at the end of the bucket `a` later.
+
+    While it is open its path ends where labels last came; `seen_from` are the buckets that had ended before it was
+    known of.
+    """
 
     predicted: int = 0
     labelled: int = 0
     path: list[int] = field(default_factory=list)
+    seen_from: int = field(default=0, compare=False)
+
+    def by(self, age: int) -> int:
+        """How many were labelled at an age that it has reached."""
+        return self.path[age] if age < len(self.path) else self.labelled
+
+    def lasts(self, ages: int) -> None:
+        """Nothing has changed for so many buckets since its own, that one included."""
+        self.path += [self.labelled] * (ages - len(self.path))
+
+
+Aged = tuple[int, int, int, int]
+"""An open cohort whose bucket has ended: bucket, age, predictions, and how many were labelled when the newest ended."""
 
 
 class Cohorts:
@@ -47,7 +66,10 @@ class Cohorts:
         self._width = width
         self._ages = ages
         self._open: dict[int, Cohort] = {}
+        self._order: list[int] = []
+        """The open ones, oldest first."""
         self._closed: int | None = None
+        self._aged: Sequence[Aged] | None = None
 
     @property
     def closed(self) -> int | None:
@@ -59,41 +81,54 @@ class Cohorts:
         oldest = slot // self._width - self._ages
         if self._closed is None:
             self._closed = slot // self._width
+        self._aged = None
         for key, n in rows:
-            if key.born < oldest or key.kind not in (PREDICTED, HIT, MISS):
+            if key.born < oldest or key.kind not in _COUNTED:
                 continue
-            cohort = self._open.setdefault(key.born, Cohort())
+            cohort = self._open.get(key.born)
+            if cohort is None:
+                cohort = self._open[key.born] = Cohort(seen_from=self._closed)
+                insort(self._order, key.born)
             if key.kind == PREDICTED:
                 cohort.predicted += n
             else:
+                cohort.lasts(self._closed - key.born)
                 cohort.labelled += n
 
-    def close(self, before: Slot) -> Iterator[tuple[int, list[Cohort]]]:
-        """End every bucket that lies before a slot; each one's number with the cohorts that are complete by it."""
+    def close(self, before: Slot) -> tuple[int, Sequence[Cohort]]:
+        """End every bucket that lies before a slot: how many they are, and the cohorts that are complete by then.
+
+        Once no cohort is open, the rest is passed over and not counted.
+        """
         end = before // self._width
-        while self._closed is not None and self._closed < end:
-            if not self._open:
-                self._closed = end
-                return
-            bucket, self._closed = self._closed, self._closed + 1
-            yield bucket, self._end(bucket)
+        if self._closed is None or self._closed >= end:
+            return 0, ()
+        first, self._closed, self._aged = self._closed, end, None
+        complete, last = [], first - 1
+        for born in self._order[: bisect_right(self._order, end - 1 - self._ages)]:
+            last = max(first, born + self._ages)
+            cohort = self._open.pop(born)
+            cohort.lasts(last - born + 1)
+            complete.append(cohort)
+        del self._order[: len(complete)]
+        return (end if self._open else last + 1) - first, complete
 
-    def aged(self) -> Iterator[tuple[int, int, Cohort]]:
-        """The cohorts whose bucket has ended: bucket, age, cohort; youngest first."""
-        newest = (self._closed or 0) - 1
-        for born in sorted((born for born, cohort in self._open.items() if cohort.path), reverse=True):
-            yield born, newest - born, self._open[born]
+    def aged(self) -> Sequence[Aged]:
+        """The cohorts that were there when the newest bucket ended, youngest first."""
+        if self._aged is None:
+            self._aged = aged = list[Aged]()
+            closed, cohorts = self._closed or 0, self._open
+            for born in reversed(self._order):
+                cohort, age = cohorts[born], closed - 1 - born
+                if age >= 0 and cohort.seen_from < closed:
+                    path = cohort.path
+                    aged.append((born, age, cohort.predicted, path[age] if age < len(path) else cohort.labelled))
+        return self._aged
 
-    def _end(self, bucket: int) -> list[Cohort]:
-        complete = []
-        for born, cohort in sorted(self._open.items()):
-            if born > bucket:
-                continue
-            cohort.path += [0] * (bucket - born - len(cohort.path))  # it came to be known late
-            cohort.path.append(cohort.labelled)
-            if bucket - born >= self._ages:
-                complete.append(self._open.pop(born))
-        return complete
+    def came(self, born: int) -> int:
+        """How many predictions of a cohort were labelled in the bucket that ended last."""
+        cohort, age = self._open[born], (self._closed or 0) - 1 - born
+        return cohort.by(age) - (cohort.by(age - 1) if age else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +139,10 @@ class Pool:
     predicted: int
     labelled: tuple[int, ...]
 
-    def share(self, age: int) -> float:
-        return self.labelled[min(age, len(self.labelled) - 1)] / self.predicted
+    def shares(self, ages: int) -> list[float]:
+        """By age, from 0 to `ages`."""
+        found = [labelled / self.predicted for labelled in self.labelled[: ages + 1]]
+        return found + found[-1:] * (ages + 1 - len(found))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +164,10 @@ class Usual:
         """
         pools = self.full
         if self.labels >= MIN_LABELS * len(pools) > 0:
-            return tuple(median(pool.share(age) for pool in pools) for age in range(ages + 1))
+            return _by_column(median, [pool.shares(ages) for pool in pools])
         predicted = max(1, sum(pool.predicted for pool in pools))
-        return tuple(sum(pool.share(age) * pool.predicted for pool in pools) / predicted for age in range(ages + 1))
+        labelled = ([share * pool.predicted for share in pool.shares(ages)] for pool in pools)
+        return _by_column(lambda column: sum(column) / predicted, labelled) or (0.0,) * (ages + 1)
 
     def with_cohort(self, cohort: Cohort) -> Usual:
         """With one more complete cohort; one in which labels had stopped is left out."""
@@ -157,6 +195,11 @@ class Usual:
         return sum(pool.labelled[-1] for pool in self.full)
 
 
-def increment(path: list[int]) -> int:
-    """How many predictions of a cohort were labelled in the bucket that ended last."""
-    return next(iter(b - a for a, b in pairwise(path[-2:])), path[-1] if path else 0)
+def _by_column(of: Callable[[Sequence[float]], float], rows: Iterable[Sequence[float]]) -> tuple[float, ...]:
+    """Of each column; asked once where neighbours are the same: most labels come soon, and nothing changes then."""
+    found: list[float] = []
+    before: tuple[float, ...] = ()
+    for column in zip(*rows, strict=True):
+        found.append(found[-1] if column == before else of(column))
+        before = column
+    return tuple(found)

@@ -93,7 +93,7 @@ class Completeness:
         """The champion's outcomes that quality triggers may see now: of a slot those (`cells`), none, or more."""
         own = self._own(slot, rows)
         ended = self._coverage.take(slot, rows)
-        self._estimated.take(slot, own, self._coverage.maturity)
+        self._estimated.take(slot, own, self._coverage.maturity if self._estimated.asks(slot) else None)
         return self._fairness.close(slot, cells, own, bucket_ended=ended)
 
     @property
@@ -117,4 +117,6 @@ class Completeness:
         return self._estimated.report
 
     def _own(self, slot: Slot, rows: Arrived) -> Arrived:
-        return [(key, n) for key, n in rows if self._is_own(key.version, slot)]
+        versions = {key.version for key, _ in rows}
+        own = {version for version in versions if self._is_own(version, slot)}
+        return rows if own == versions else [(key, n) for key, n in rows if key.version in own]

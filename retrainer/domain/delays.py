@@ -25,10 +25,14 @@ class Delays:
         added = {bucket: max(0.0, self.weights.get(bucket, 0.0) + n) for bucket, n in seen.items()}
         return Delays(weights={**self.weights, **added})
 
-    def faded(self, factor: float) -> Delays:
-        """What all weighs is that much less."""
-        faded = {bucket: weight * factor for bucket, weight in self.weights.items()}
-        return Delays(weights={bucket: weight for bucket, weight in faded.items() if weight > 0.001})
+    def faded(self, factor: float, times: int = 1) -> Delays:
+        """What all weighs is that much less, so many times over."""
+        faded = self.weights
+        for _ in range(times):
+            faded = {bucket: left for bucket, weight in faded.items() if (left := weight * factor) > 0.001}
+            if not faded:
+                break
+        return Delays(weights=faded)
 
     def quantile(self, share: float) -> Micros | None:
         """A delay that so large a share of the labels does not exceed; None where none was seen."""

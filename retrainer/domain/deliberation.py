@@ -7,12 +7,11 @@ the end of each slot and on people's requests, never on how many slots were give
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.completeness import Completeness
 from retrainer.domain.coverage import CoveragePolicy, coverage_facts, maturity_facts
 from retrainer.domain.decisions import Decision, Outcome, decide
@@ -24,16 +23,18 @@ from retrainer.domain.frozen import changed
 from retrainer.domain.jobs import Job, job_for
 from retrainer.domain.ledger import Reign
 from retrainer.domain.situation import Covered, DecisionPolicy, Situation, Unfair
-from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey, by_slot
-from retrainer.domain.totals import Totals, labels_in, outcomes_in
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.totals import Closed, Totals, labels_in, outcomes_in
 from retrainer.domain.training import TrainingResult
-from retrainer.domain.triggers.base import Level, Reading
-from retrainer.domain.triggers.trial import patience
+from retrainer.domain.tried import tried_by
+from retrainer.domain.triggers.base import Level, Reading, Tried
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 
 JOBS_REMEMBERED: Final = 50
 """A model's newest jobs that guards look at; the budget counts among them."""
 
+JOBS_THAT_TELL: Final = 10
+"""The newest, of which triggers hear what they came to; older ones weigh a thousandth."""
 
 _DUE_KINDS: Final = frozenset({"trial", "volume"})
 
@@ -106,8 +107,14 @@ class Deliberation:
             self._completeness = Completeness(policy.coverage, self._is_own, memory.completeness)
         self._totals = Totals()
         self._taken = Taken()
+        self._tried: tuple[Tried, ...] | None = None
         self._news = True
         """Whether something else than a slot may have changed the answer since; after a start, anything may."""
+
+    @property
+    def has_something(self) -> bool:
+        """Whether it came to anything since `take` was called."""
+        return bool(self._taken.facts or self._taken.decisions or self._taken.jobs)
 
     def take(self) -> Taken:
         """What it came to since the last call."""
@@ -133,7 +140,7 @@ class Deliberation:
         known = next((one for one in self._jobs if one.job_id == job.job_id), None)
         if known != job:
             self._jobs = [job if one.job_id == job.job_id else one for one in self._jobs]
-            self._news = True
+            self._tried, self._news = None, True
 
     # Whose outcomes are watched
 
@@ -168,11 +175,11 @@ class Deliberation:
         self, reign: Reign, past: Past, *, is_start: bool, is_new: bool
     ) -> Sequence[tuple[Slot, Counter[tuple[str, str]]]]:
         """The champion's outcomes that triggers have seen, or would have."""
-        own = [(slot, cells) for slot, tallies in past if (cells := self._own(tallies))]
+        own = [(slot, cells) for slot, tallies in past if (cells := self._own(slot, tallies))]
         if self._completeness is None:
             return own
         if is_start:
-            self._completeness.recall([(slot, _arrived(tallies)) for slot, tallies in past])
+            self._completeness.recall([(slot, Closed.of(tallies).arrived) for slot, tallies in past])
         if is_new:
             since = None if reign.effective_from is None else slot_of(reign.effective_from)
             self._completeness.follow(reign.version, since, self.memory.evaluated_until)
@@ -204,31 +211,40 @@ class Deliberation:
 
     def close(self, slot: Slot, tallies: Tallied, now: Micros) -> None:
         """Look at the next closed slot that holds something; `now` is wall time. Slots come in order."""
+        self.look_at(slot, Closed.of(tallies), now)
+
+    def look_at(self, slot: Slot, closed: Closed, now: Micros) -> None:
+        """The same, of what has been sorted already."""
         if slot != self.memory.evaluated_until:
-            self.pass_by(slot, now)
-        total = outcomes_in(tallies)
+            self._let_go(slot, now)
+        total = outcomes_in(closed.outcomes)
         self._totals.add(slot, total)
         self._remember(
             total=self.memory.total + total, since_job=self.memory.since_job + total, evaluated_until=slot + 1
         )
-        watch, own = self._begun(), self._own(tallies)
+        watch, own = self._begun(), self._own(slot, closed.outcomes)
         if self._completeness is not None:
-            own = self._completeness.close(slot, _arrived(tallies), own)
-        watch.memory, watch.patience = self.memory, patience(self._taken_or_not())
-        self._taken.facts += watch.close(slot, own, labels=labels_in(tallies), drift=self._drift(slot))
+            own = self._completeness.close(slot, closed.arrived, own)
+        if self._tried is None:
+            self._tried = tuple(tried_by(job) for job in self._jobs[-JOBS_THAT_TELL:] if job.past.succeeded is not None)
+        watch.memory, watch.tried = self.memory, self._tried
+        self._taken.facts += watch.close(slot, own, labels=labels_in(closed.outcomes), drift=self._drift(slot))
         self.memory = watch.memory
         self._decide(slot + 1, now)
 
     def pass_by(self, first_open: Slot, now: Micros) -> None:
         """Nothing more became known before this slot: only time has passed, which can end what a guard waits for."""
+        self._let_go(first_open, now)
+        if self.memory.evaluated_until is None or first_open > self.memory.evaluated_until:
+            self._remember(evaluated_until=first_open)
+
+    def _let_go(self, first_open: Slot, now: Micros) -> None:
         while (until := self.memory.holds_until) is not None:
             slot = -(-until // slot_start(1))
             if not (self.memory.evaluated_until or 0) < slot <= first_open:
                 break
             self._remember(evaluated_until=slot)
             self._decide(slot, now)
-        if self.memory.evaluated_until is None or first_open > self.memory.evaluated_until:
-            self._remember(evaluated_until=first_open)
 
     def look_at_present(self, now: Micros) -> None:
         """Decide once more where the slots stand, if jobs have ended, schedules are due or people have spoken.
@@ -284,6 +300,7 @@ class Deliberation:
         judged = [job for job in self._jobs if job.champion == decision.champion and job.result is not None]
         job = job_for(decision, judgement=len(judged) + 1, manifest=self._manifest)
         self._jobs.append(job)
+        self._tried = None
         self._taken.jobs.append(job)
         readings = {
             name: Reading() if self._kinds.get(name) in _DUE_KINDS else reading
@@ -328,14 +345,6 @@ class Deliberation:
         reading = self._completeness.coverage if self._completeness else None
         return None if reading is None else Covered(relative=reading.relative, evidence=coverage_facts(reading) or {})
 
-    def _taken_or_not(self) -> Iterator[bool]:
-        """What became of the candidates, in order: of trials, and of all that were taken. One in vain that something
-        else had asked for, in the midst of a change, says nothing about the next trial."""
-        for job in self._jobs[-JOBS_REMEMBERED:]:
-            succeeded = job.past.succeeded
-            if succeeded or (succeeded is False and "trial" in map(self._kinds.get, job.triggers)):
-                yield succeeded
-
     def _due(self) -> frozenset[str]:
         triggers = self.policy.watch.triggers
         fired = {name for name, reading in self.memory.readings.items() if reading.fired}
@@ -365,13 +374,15 @@ class Deliberation:
                 if name not in latched:
                     self._taken.facts.append(TriggerChanged(name=name, kind="schedule", reading=reading))
 
-    def _own(self, tallies: Tallied) -> Counter[tuple[str, str]]:
-        watch = self._begun()
-        own = [(key, n) for key, n in tallies if watch.is_champions(key)]
-        return next(iter(by_slot(own).values()), Counter())
+    def _own(self, slot: Slot, tallies: Tallied) -> Counter[tuple[str, str]]:
+        watch, own = self._begun(), Counter[tuple[str, str]]()
+        for key, n in tallies:
+            if key.slice == WHOLE and watch.owns(key.version, slot):
+                own[key.truth, key.answer] += n
+        return own
 
     def _is_own(self, version: str, slot: Slot) -> bool:
-        return self._begun().is_champions(TallyKey(version, WHOLE, slot, "", ""))
+        return self._begun().owns(version, slot)
 
     def _begun(self) -> Watch:
         if self._watch is None:
@@ -380,7 +391,3 @@ class Deliberation:
 
     def _remember(self, **changes: object) -> None:
         self.memory = changed(self.memory, **changes)
-
-
-def _arrived(tallies: Tallied) -> list[tuple[ArrivalKey, int]]:
-    return [(ArrivalKey.of(key), n) for key, n in tallies if key.slice == ARRIVALS]

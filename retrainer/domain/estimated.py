@@ -105,17 +105,35 @@ class Estimated:
         self._add(slot, own)
 
     def take(self, slot: Slot, own: Rows, maturity: Maturity | None) -> None:
-        """Take in what arrived about the champion's predictions in a slot that has closed."""
+        """Take in what arrived about the champion's predictions in a slot that has closed.
+
+        Args:
+            maturity: None: nobody can know; or nobody asks (`asks`).
+        """
         self._add(slot, own)
         ended = (slot + 1) // self._policy.width
         before = self.state.ended
-        if ended != before:
+        if ended != before and not self._cohorts and not self.state.made:
+            self._pass(ended, maturity)
+        elif ended != before:
             self.state = changed(self.state, ended=ended)
             if maturity is not None:
                 self._learn(ended - self._policy.buckets(maturity.mature))
             self._note(ended - 1 if before is None else before, ended)
             self._forget(ended)
             self.state = changed(self.state, report=self._newest(ended))
+
+    def asks(self, slot: Slot) -> bool:
+        """Whether it asks for the maturity when this slot has closed."""
+        return (slot + 1) // self._policy.width != self.state.ended
+
+    def _pass(self, ended: int, maturity: Maturity | None) -> None:
+        """There is nothing to learn from, and nothing to estimate: no prediction has had a score for long."""
+        matured = self.state.matured
+        if maturity is not None:
+            before = ended - self._policy.buckets(maturity.mature)
+            matured = before if matured is None else max(before, matured)
+        self.state = changed(self.state, ended=ended, matured=matured, report=None)
 
     @property
     def report(self) -> EstimatedReport | None:

@@ -12,7 +12,7 @@ from retrainer.domain.drift_windows import Reference
 from retrainer.domain.frozen import changed
 from retrainer.domain.metrics import Estimate, estimate
 from retrainer.domain.tallies import WHOLE, TallyKey
-from retrainer.domain.triggers.base import Level, Reading, Scene, Trigger, wants_every_slot
+from retrainer.domain.triggers.base import Level, Reading, Scene, Tried, Trigger, wants_every_slot
 from retrainer.domain.triggers.guarded import failure_of
 from retrainer.domain.triggers.trial import UNKNOWN_ROWS
 from retrainer.domain.values import Micros, Slot, slot_of
@@ -144,16 +144,21 @@ class Watch:
         self.policy = policy
         self.memory = memory
         self.champion = champion
-        self.patience = 0
+        self.tried: tuple[Tried, ...] = ()
         self.history = History(*policy.windows, seen=memory.seen)
+        self._report_window = policy.report_window
+        self._scene = Scene(history=self.history, baseline=champion.baseline, known_classes=champion.classes)
 
     def is_champions(self, key: TallyKey) -> bool:
-        """Whether a tally belongs to the champion; unversioned outcomes do from its promotion on."""
-        if key.slice != WHOLE:
-            return False
-        if self.memory.champion is None or key.version == self.memory.champion:
+        """Whether a tally belongs to the champion."""
+        return key.slice == WHOLE and self.owns(key.version, key.slot)
+
+    def owns(self, version: str, slot: Slot) -> bool:
+        """Whether what is counted of a version in a slot is the champion's; unversioned outcomes are from its
+        promotion on."""
+        if self.memory.champion is None or version == self.memory.champion:
             return True
-        return not key.version and (self.memory.since is None or key.slot >= slot_of(self.memory.since))
+        return not version and (self.memory.since is None or slot >= slot_of(self.memory.since))
 
     def remember(self, slot: Slot, cells: Counter[tuple[str, str]], *, counted: bool) -> None:
         """Put a slot that was evaluated before back into the history."""
@@ -169,27 +174,25 @@ class Watch:
         drift: Mapping[str, Any] | None = None,
     ) -> Sequence[Fact]:
         """Look at a newly closed slot: outcomes of the champion, if any, and labels of whichever version."""
-        scene = Scene(
-            history=self.history,
-            baseline=self.champion.baseline,
+        scene = changed(
+            self._scene,
             labels=labels or {},
-            known_classes=self.champion.classes,
             since_job=self.memory.since_job,
             first_rows=self.memory.first_rows or UNKNOWN_ROWS,
-            patience=self.patience,
+            tried=self.tried,
             drift=drift or {},
         )
         if not cells:
             return self._ask_triggers(scene, is_own=False)
         self.history.add(slot, cells)
-        self.memory = changed(self.memory, seen=self.history.seen)
-        return [*self._update_metrics(), *self._ask_triggers(scene, is_own=True)]
+        updated = self._update_metrics()
+        return [*updated, *self._ask_triggers(scene, is_own=True)]
 
     def _update_metrics(self) -> Sequence[MetricUpdated]:
-        window = self.policy.report_window
+        window = self._report_window
         beat = self.history.beat(window)
         view = self.history.view(window) if beat != self.memory.beat else None
-        self.memory = changed(self.memory, beat=beat)
+        self.memory = changed(self.memory, seen=self.history.seen, beat=beat)
         if view is None:
             return []
         found = {name: estimate(name, view.cells, self.policy.positive) for name in self.policy.metrics}

@@ -138,30 +138,41 @@ class Fairness:
     """One champion's gate: takes each closed slot's outcomes, gives those that quality triggers may see."""
 
     def __init__(self, coverage: Coverage, state: FairnessState | None = None) -> None:
-        self.state = state or FairnessState()
         self._coverage = coverage
+        self._width = coverage.policy.width
         self._held = Counts()
+        self._resume(state or FairnessState())
+
+    def _resume(self, state: FairnessState) -> None:
+        self._state = state
+        self._first, self._predicted, self._labelled = state.first, state.predicted, state.labelled
+        """Counted in every slot, and put into the state only where somebody asks."""
+
+    @property
+    def state(self) -> FairnessState:
+        """What must be stored."""
+        return changed(self._state, first=self._first, predicted=self._predicted, labelled=self._labelled)
 
     @property
     def reading(self) -> FairnessReading:
         """What holds since the slot that closed last."""
-        return self.state.reading
+        return self._state.reading
 
     def begin(self, version: str | None, since: Slot | None, before: Slot | None) -> None:
         """A new champion: its predictions may have begun before its promotion, and all slots `before` are past.
 
         Unversioned predictions are its own from the slot `since` on; None: all of them.
         """
-        began = self._coverage.state.began
-        held = None if version is None else began.get(version, began.get(""))
+        own = None if version is None else self._coverage.began(version)
+        held = own if own is not None or version is None else self._coverage.began("")
         if held is None:
-            self.state = FairnessState()
-        elif version not in began and since is not None and since > held.first:
-            self.state = FairnessState(first=since)
+            self._resume(FairnessState())
+        elif own is None and since is not None and since > held.first:
+            self._resume(FairnessState(first=since))
         else:
-            self.state = FairnessState(first=held.first, predicted=held.predicted, labelled=held.labelled)
-        if self.state.first is not None and before is not None and self.state.first < before:
-            self._begin_in_the_past(self.state.first, before)
+            self._resume(FairnessState(first=held.first, predicted=held.predicted, labelled=held.labelled))
+        if self._first is not None and before is not None and self._first < before:
+            self._begin_in_the_past(self._first, before)
 
     def hold(self, held: Counts) -> None:
         """Put back what `shown` found still withheld."""
@@ -173,26 +184,25 @@ class Fairness:
         `own` are the arrivals of the champion's predictions; `bucket_ended` is what `Coverage.take` said of the slot.
         """
         self._count(slot, own)
-        if self.state.phase == "starting":
+        if self._state.phase == "starting":
             self._start(slot)
         elif bucket_ended:
             self._follow(slot)
+        if not (self._held or self._state.withholds):
+            return cells if isinstance(cells, Counter) else Counts(cells)
         self._held.update(cells)
-        if self.state.withholds:
+        if self._state.withholds:
             return Counts()
         shown, self._held = self._held, Counts()
         return shown
 
     def _count(self, slot: Slot, own: Rows) -> None:
-        predicted, labelled = self.state.predicted, self.state.labelled
-        first = self.state.first
         for key, n in own:
             if key.kind == PREDICTED:
-                first = slot if first is None else first
-                predicted += n
-            elif key.kind in (HIT, MISS) and first is not None and key.born >= first // self._coverage.policy.width:
-                labelled += n
-        self.state = changed(self.state, first=first, predicted=predicted, labelled=labelled)
+                self._first = slot if self._first is None else self._first
+                self._predicted += n
+            elif key.kind in (HIT, MISS) and self._first is not None and key.born >= self._first // self._width:
+                self._labelled += n
 
     # At the start
 
@@ -200,15 +210,15 @@ class Fairness:
         """What became known while it was not champion yet is withheld as if it had been."""
         opens = slot_of(slot_start(first) + self._settled() + SLOT_WIDTH - 1)
         if self._is_nearly_complete():
-            self.state = changed(self.state, phase="fair")
+            self._state = changed(self._state, phase="fair")
         elif opens < before:
             over = () if opens <= first else (Withheld(first=first, before=opens),)
-            self.state = changed(self.state, phase="fair", withheld=over)
+            self._state = changed(self._state, phase="fair", withheld=over)
         else:
             self._withhold(first)
 
     def _start(self, slot: Slot) -> None:
-        first, end = self.state.first, slot_start(slot + 1)
+        first, end = self._first, slot_start(slot + 1)
         if first is None:
             return  # nothing is known of its predictions: what comes is shown, and nothing is settled
         settled = self._settled()
@@ -230,32 +240,31 @@ class Fairness:
         return maturity.settled if maturity else self._coverage.policy.max_delay
 
     def _is_nearly_complete(self) -> bool:
-        due = self.state.predicted * self._coverage.labelled_in_the_end
-        return due >= MIN_PREDICTIONS and self.state.labelled >= NEARLY_ALL * due
+        due = self._predicted * self._coverage.labelled_in_the_end
+        return due >= MIN_PREDICTIONS and self._labelled >= NEARLY_ALL * due
 
     # Afterwards
 
     def _follow(self, slot: Slot) -> None:
-        usual = self._coverage.state.usual
-        if not usual.known:
+        if not self._coverage.knows_usual:
             return
-        if self.state.backlog is None:
+        if self._state.backlog is None:
             self._look_for_backlog(slot)
         else:
-            self._follow_backlog(slot, self.state.backlog)
+            self._follow_backlog(slot, self._state.backlog)
 
     def _look_for_backlog(self, slot: Slot) -> None:
-        closed = self._coverage.state.closed or 0
-        since = max(closed - 1 - self._span, self.state.forgiven)
+        closed = self._coverage.closed or 0
+        since = max(closed - 1 - self._span, self._state.forgiven)
         due = self._coverage.due(since)
         if self._are_short(due, SHORT) or self._are_short_at_some_ages(since, closed):
             ages = self._coverage.policy.ages
             backlog = Backlog(began=closed, since=since, came=(0,) * ages, due=(0.0,) * ages)
-            self.state = changed(self.state, phase="behind", backlog=backlog)
+            self._state = changed(self._state, phase="behind", backlog=backlog)
             self._withhold(slot)
             self._tell(due)
-        elif self.state.level < 1.0 and due.due >= MIN_PREDICTIONS and due.labelled >= (1 - CAUGHT_UP) * due.due:
-            self.state = changed(self.state, level=1.0)
+        elif self._state.level < 1.0 and due.due >= MIN_PREDICTIONS and due.labelled >= (1 - CAUGHT_UP) * due.due:
+            self._state = changed(self._state, level=1.0)
 
     @property
     def _span(self) -> int:
@@ -265,45 +274,44 @@ class Fairness:
     def _are_short_at_some_ages(self, since: int, closed: int) -> bool:
         """Labels of one class may stay away, or have begun to: that shows first where they are most of what is due."""
         step = max(1, -(-(closed - since) // BANDS))
-        bands = [self._coverage.due(first, first + step) for first in range(since, closed, step)]
-        return any(self._are_short(band, SHORT_IN_BAND) for band in bands)
+        return any(self._are_short(band, SHORT_IN_BAND) for band in self._coverage.bands(since, closed, step))
 
     def _are_short(self, due: Due, share: float) -> bool:
-        expected = self.state.level * due.due
+        expected = self._state.level * due.due
         return expected - due.labelled > max(share * expected, DEVIATIONS * self._deviation(due))
 
     def _deviation(self, due: Due) -> float:
         """Of the labels that come from those expected, by chance: binomial, and what is usual is an estimate too."""
-        expected, labels = self.state.level * due.due, max(1, self._coverage.state.usual.labels)
+        expected, labels = self._state.level * due.due, max(1, self._coverage.usual.labels)
         rest = max(0.0, 1.0 - expected / max(1, due.predicted))
         return sqrt(max(0.0, expected * rest * (1 + 1.5 * expected / labels)))
 
     def _follow_backlog(self, slot: Slot, backlog: Backlog) -> None:
-        due, closed = self._coverage.due(backlog.since), self._coverage.state.closed or 0
-        missing = self.state.level * due.due - due.labelled
+        due, closed = self._coverage.due(backlog.since), self._coverage.closed or 0
+        missing = self._state.level * due.due - due.labelled
         backlog = self._with_flow(backlog)
         round_ended = backlog.flowing > self._span // 2
-        self.state = changed(self.state, backlog=backlog)
-        newest = max(closed - 1 - self._span, self.state.forgiven)
-        has_come = missing <= max(CAUGHT_UP * self.state.level * due.due, self._deviation(due))
+        self._state = changed(self._state, backlog=backlog)
+        newest = max(closed - 1 - self._span, self._state.forgiven)
+        has_come = missing <= max(CAUGHT_UP * self._state.level * due.due, self._deviation(due))
         if has_come and not self._are_short_at_some_ages(newest, closed):
             self._open(slot, show=True)
         elif round_ended and _come_at_usual_ages(backlog):
             level = min(1.0, sum(backlog.came) / sum(backlog.due))
-            self.state = changed(self.state, level=level, forgiven=closed)
+            self._state = changed(self._state, level=level, forgiven=closed)
             self._open(slot, show=not backlog.mixed)
         elif closed - backlog.began > self._coverage.policy.ages:  # what has not come by now never will
-            self.state = changed(self.state, forgiven=backlog.began)
+            self._state = changed(self._state, forgiven=backlog.began)
             self._open(slot, show=False)
             self._look_for_backlog(slot)
         else:
-            self.state = changed(self.state, backlog=changed(backlog.anew(), mixed=True) if round_ended else backlog)
+            self._state = changed(self._state, backlog=changed(backlog.anew(), mixed=True) if round_ended else backlog)
             self._tell(due)
 
     def _with_flow(self, backlog: Backlog) -> Backlog:
         """With the bucket that ended last, from the first on in which labels flow again."""
         came, due = self._coverage.flow()
-        flows = sum(came) >= FLOWING * self.state.level * sum(due) > 0
+        flows = sum(came) >= FLOWING * self._state.level * sum(due) > 0
         if not flows and not backlog.flowing:
             return backlog
         return changed(
@@ -315,29 +323,29 @@ class Fairness:
 
     def _tell(self, due: Due) -> None:
         message = (
-            f"of {self.state.level * due.due:.0f} labels that are usual by now {due.labelled} have come: "
+            f"of {self._state.level * due.due:.0f} labels that are usual by now {due.labelled} have come: "
             "those that come first of the others may not be like all of them"
         )
         self._say(FairnessReading(fair=False, reason="behind", message=message))
 
     def _say(self, reading: FairnessReading) -> None:
-        self.state = changed(self.state, reading=reading)
+        self._state = changed(self._state, reading=reading)
 
     # What is withheld
 
     def _withhold(self, slot: Slot) -> None:
-        if not self.state.withheld or self.state.withheld[-1].before is not None:
-            self.state = changed(self.state, withheld=(*self.state.withheld, Withheld(first=slot)))
+        if not self._state.withheld or self._state.withheld[-1].before is not None:
+            self._state = changed(self._state, withheld=(*self._state.withheld, Withheld(first=slot)))
 
     def _open(self, slot: Slot, *, show: bool) -> None:
         """From this slot on outcomes are shown, what was withheld before with it or never."""
-        withheld = self.state.withheld
+        withheld = self._state.withheld
         if withheld and withheld[-1].before is None:
             ended = changed(withheld[-1], before=slot, shown_at=slot if show else None)
             withheld = (*withheld[:-1], ended)
         if not show:
             self._held = Counts()
-        self.state = changed(self.state, phase="fair", backlog=None, withheld=withheld, reading=FAIR)
+        self._state = changed(self._state, phase="fair", backlog=None, withheld=withheld, reading=FAIR)
 
 
 def shown(

@@ -22,6 +22,7 @@ class Comparison:
         candidate, other: both sides' values of the metric; difference: positive where the candidate is better.
         p: the chance of a result at least as good for the candidate if it were not better by more than the margin.
         p_worse: the same of a result at least as bad if it were better by at least the margin.
+        error: the standard error of the difference.
         words: what was counted, as a sentence about `the candidate` and `{other}`.
     """
 
@@ -34,6 +35,7 @@ class Comparison:
     p_worse: float
     words: str
     counts: Mapping[str, float]
+    error: float
 
 
 Compare = Callable[[Answers, Answers, Answers, float], Comparison | None]
@@ -63,6 +65,7 @@ def compare_accuracy(labels: Answers, candidate: Answers, other: Answers, margin
         p_worse=score_p(losses, wins, n, -margin) if margin else exact_p(losses, wins),
         words=f"the candidate right on {wins} rows where {{other}} was wrong, wrong on {losses} where it was right",
         counts={"b": wins, "c": losses, "n": n},
+        error=sqrt(max(1, wins + losses)) / n,
     )
 
 

@@ -98,7 +98,7 @@ class Reference:
 def log_bets(reference: Reference, seen: Sums) -> Floats:
     """The logarithm of each stake's factor for one slot: candidates of the mean by suspected effects."""
     if reference.binary:
-        hit, miss = _bets_on_one(reference)
+        hit, miss = bets_on_one(reference)
         ratio: Floats = (seen.n - seen.total) * hit + seen.total * miss
         return ratio
     return _bets_on_losses(reference.candidates[:, None], reference.sums.variance, seen)
@@ -114,7 +114,7 @@ def log_bets_against(mean: float, variance: float, seen: Sums, *, binary: bool) 
 
 
 @lru_cache(maxsize=64)
-def _bets_on_one(reference: Reference) -> tuple[Floats, Floats]:
+def bets_on_one(reference: Reference) -> tuple[Floats, Floats]:
     """Of a single hit and of a single miss."""
     return _ratios(reference.candidates[:, None])
 
@@ -159,14 +159,19 @@ def begun(before: float, n: float) -> float:
 
 def advanced(stakes: Floats, bets: Floats, weight: float) -> Floats:
     """Logarithms of the stakes after a slot: those of older beginnings and of one at the slot's start."""
-    grown: Floats = np.logaddexp(stakes, log(weight)) + bets
+    return advanced_by(stakes, bets, log(weight))
+
+
+def advanced_by(stakes: Floats, bets: Floats, log_weight: float | Floats) -> Floats:
+    """The same of several tests, each with the logarithm of its own weight."""
+    grown: Floats = np.logaddexp(stakes, log_weight) + bets
     return np.maximum(grown, NOTHING)
 
 
 def log_mixed(stakes: Floats) -> Floats:
-    """The logarithm of the mean stake over the suspected effects, by candidate."""
-    highest = stakes.max(axis=1)
-    mixed: Floats = highest + np.log(np.exp(stakes - highest[:, None]).sum(axis=1) / len(EFFECTS))
+    """The logarithm of the mean stake over the suspected effects, by candidate, and by what is before that."""
+    highest = stakes.max(axis=-1)
+    mixed: Floats = highest + np.log(np.exp(stakes - highest[..., None]).sum(axis=-1) / len(EFFECTS))
     return mixed
 
 
@@ -178,21 +183,30 @@ def log_evidence(stakes: Floats, reference: Reference, inflation: float, alpha: 
     least log(1/alpha) with a chance of at most alpha. (Of both bets: the one made against m is also a fair one, or a
     worse, where the mean is below m.)
     """
+    return log_evidences(stakes[None], [reference], inflation, [alpha])[0]
+
+
+def log_evidences(
+    stakes: Floats, references: Sequence[Reference], inflation: float, alphas: Sequence[float]
+) -> Sequence[float]:
+    """The same of several tests: their stakes by test, candidate and effect."""
     mixed = np.maximum(log_mixed(stakes), 0.0)
-    alone, nearer = _needs(sqrt(reference.inflation / max(inflation, reference.inflation)), alpha)
-    return float(min(alone, (mixed + nearer).min()))
+    scales = [sqrt(one.inflation / max(inflation, one.inflation)) for one in references]
+    needs = _needs(np.array(scales)[:, None], tuple(alphas))
+    found: Sequence[float] = np.minimum(needs[:, 0], (mixed + needs[:, 1:]).min(axis=-1)).tolist()
+    return found
 
 
-@lru_cache(maxsize=256)
-def _needs(scale: float, alpha: float) -> tuple[float, Floats]:
+def _needs(scales: Floats, alphas: tuple[float, ...]) -> Floats:
     """What the reference itself says against the candidates, as logarithms: beyond the farthest, and each other.
 
     A candidate between two of the grid bets no worse than the farther one, and surprises no less than the nearer.
     Beyond the farthest the surprise alone must do. Infinite where it refutes them without a bet.
     """
-    nearer = np.log(_surprise(np.append(_GRID, -np.inf) * scale, alpha))
-    needs = np.where(nearer >= log(1 / alpha) - 1e-9, np.inf, nearer)
-    return float(needs[0]), needs[1:]
+    factors, most, log_most = _limits(alphas)
+    nearer = np.log(_surprise(_GRID_AND_BEYOND * scales, factors, most))
+    needs: Floats = np.where(nearer >= log_most, np.inf, nearer)
+    return needs
 
 
 _SLOPE: Final = 1.9
@@ -201,9 +215,19 @@ _SLOPE: Final = 1.9
 _LEAST: Final = 0.05
 
 
-def _surprise(distance: Floats, alpha: float) -> Floats:
+def _surprise(distance: Floats, factor: Floats, most: Floats) -> Floats:
     """An e-value of the reference itself against means that many standard errors worse; at most 1/alpha."""
-    return np.minimum(_LEAST + _scale(alpha) * np.exp(_SLOPE * np.maximum(distance, -50.0)), 1 / alpha)
+    return np.minimum(_LEAST + factor * np.exp(_SLOPE * np.maximum(distance, -50.0)), most)
+
+
+_GRID_AND_BEYOND: Final = np.append(_GRID, -np.inf)
+
+
+@lru_cache(maxsize=64)
+def _limits(alphas: tuple[float, ...]) -> tuple[Floats, Floats, Floats]:
+    """By alpha: the factor of the surprise, its most, and the logarithm from which on it is that."""
+    columns = np.array([[_scale(alpha), 1 / alpha, log(1 / alpha) - 1e-9] for alpha in alphas])
+    return columns[:, 0:1], columns[:, 1:2], columns[:, 2:3]
 
 
 @lru_cache(maxsize=64)

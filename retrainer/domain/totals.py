@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
+from retrainer.domain.arrivals import ArrivalKey
 from retrainer.domain.measures import SUM, N
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Slot
 
 _MEASURE: Final = SUM[:1]
 """How the names of cells begin that are no pairs of label and prediction."""
 
 _MOST: Final = 4096
+
+
+class Closed(NamedTuple):
+    """What a closed slot holds, of every version: outcomes, without slices, and arrivals."""
+
+    outcomes: Sequence[tuple[TallyKey, int]]
+    arrived: Sequence[tuple[ArrivalKey, int]]
+
+    @classmethod
+    def of(cls, tallies: Iterable[tuple[TallyKey, int]]) -> Closed:
+        """Sorted from the tallies of one slot."""
+        outcomes, arrived = [], []
+        for tally in tallies:
+            place = tally[0].slice
+            if place == WHOLE:
+                outcomes.append(tally)
+            elif place == ARRIVALS:
+                arrived.append((ArrivalKey.of(tally[0]), tally[1]))
+        return cls(outcomes, arrived)
 
 
 class Totals:
@@ -50,14 +69,17 @@ class Totals:
 
 def outcomes_in(tallies: Iterable[tuple[TallyKey, int]]) -> int:
     """How many outcomes became known, whichever version predicted."""
-    whole = [(key, n) for key, n in tallies if key.slice == WHOLE]
-    return sum(n for key, n in whole if key.truth[:1] != _MEASURE or (key.truth == SUM and key.answer == N))
+    found = 0
+    for key, n in tallies:
+        if key.slice == WHOLE and (key.truth[:1] != _MEASURE or (key.truth == SUM and key.answer == N)):
+            found += n
+    return found
 
 
 def labels_in(tallies: Iterable[tuple[TallyKey, int]]) -> Mapping[str, int]:
     """How many labels of each class became known."""
-    labels: Counter[str] = Counter()
+    labels: dict[str, int] = {}
     for key, n in tallies:
         if key.slice == WHOLE and key.truth[:1] != _MEASURE:
-            labels[key.truth] += n
+            labels[key.truth] = labels.get(key.truth, 0) + n
     return labels

@@ -70,21 +70,47 @@ def rows_needed_after_change(min_rows: int) -> int:
     return 2 * max(1, min_rows)
 
 
-def holdout_rows(total: int, after_change: int | None, holdout: float, min_rows: int) -> int:
+STEPS: Final = 3
+"""In so many steps a candidate that will be fitted again on every row is judged against a champion."""
+
+FEWEST_IN_A_STEP: Final = 100
+
+
+def steps_of(recipe: Recipe, held: int, *, has_champion: bool) -> int:
+    """How many times a candidate is fitted while it is judged on so many rows, each time with the rows before a step.
+
+    One where the judged model itself is registered, and where there is no champion to fall behind.
+    """
+    return max(1, min(STEPS, held // FEWEST_IN_A_STEP)) if recipe.refit and has_champion else 1
+
+
+def holdout_rows(
+    total: int,
+    after_change: int | None,
+    holdout: float,
+    min_rows: int,
+    *,
+    unseen: int | None = None,
+    steps: int = STEPS,
+) -> int:
     """How many of the newest rows are held out.
 
     Of the rows after a change the share that is asked for, at least `min_rows` and at most half of them, so that the
     candidate learns from the new times and is judged on them. Where no change is known, or too few rows came after
-    it (`rows_needed_after_change`), the share of all rows.
+    it (`rows_needed_after_change`), the share of all rows. Of those that the champion has not learnt from only so many
+    that what is left is as large as a step: a candidate that knew nothing newer than the champion would show nothing.
 
     Args:
         total: rows that the policy takes.
         after_change: how many of them were predicted since the change began; None where none is known.
+        unseen: how many of them are newer than those that the champion learnt from; None where nobody knows.
+        steps: of the judgement.
     """
+    most = total if unseen is None else max(min_rows, unseen * steps // (steps + 1))
     if after_change is None or min(after_change, total) < rows_needed_after_change(min_rows):
-        return round(total * holdout)
+        return min(round(total * holdout), most)
     after = min(after_change, total)
-    return max(1, min(max(round(after * holdout), min_rows), after // 2))
+    return max(1, min(max(round(after * holdout), min_rows), after // 2, most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +132,7 @@ class TrainingSpec:
     purpose: Literal["train", "judge"] = "train"
     """`judge`: no candidate is made; the models in `challenger/` and `champion/` are compared on the dataset's rows."""
     began: Micros | None = None
-    """When the change that asked for the job is estimated to have begun; None where none did."""
+    """When the change that asked for the job, or for the champion's, is estimated to have begun; None without one."""
     champion_trained_to: Micros | None = None
     """The newest row that the champion was fitted on, which it may know by heart; None where nobody knows."""
     slices: Mapping[str, str | None] = field(default_factory=dict)
@@ -159,5 +185,7 @@ class TrainingResult:
     """Of the rows that the final model was fitted on: how its features looked."""
     checks: tuple[Finding, ...] = ()
     """What looks broken about the training rows."""
+    began: Micros | None = None
+    """When the last change before it is estimated to have begun, as the order said."""
     seconds: float = 0.0
     format: int = FORMAT

@@ -242,6 +242,7 @@ def _beats(bench: Bench, rows: HeldOut, other: _Other, answers: Answers, *, marg
             "candidate": found.candidate,
             "other": found.other,
             "difference": found.difference,
+            "standard_error": found.error,
             "improvement": margin,
             "p": found.p,
             "p_worse": found.p_worse,

@@ -84,7 +84,8 @@ class History:
         for slot, held, added in reversed(self._slots):
             if is_full(window, n, newest, slot):
                 break
-            cells.update(held)
+            for cell, count in held.items():  # a slot has few, for which Counter.update is slow
+                cells[cell] = cells.get(cell, 0) + count
             n, first = n + added, slot
         if isinstance(window, CountWindow) and n < window.outcomes:
             return None

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from retrainer.domain import metrics
 from retrainer.domain.values import Micros
 from retrainer.replay.engine import Played
 from retrainer.replay.learning import Served, Trainer
-from retrainer.replay.models import Costs
+from retrainer.replay.models import CannotAnswer, Costs
 from retrainer.replay.table import MISSING, Codes, Table
-from retrainer.replay.times import NEVER
+from retrainer.replay.times import NEVER, Times
 from retrainer.replay.values import Values
 from retrainer.replay.warm import FIRST
+
+Rows = npt.NDArray[np.int64]
+
+_BLOCK: Final = 65_536
+"""So many rows are looked at at once: of a large table there is memory for little more than itself."""
+_SIDES: Final[tuple[Literal["left"], Literal["right"]]] = ("left", "right")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,18 +79,32 @@ def no_change(table: Table, values: Values) -> Codes:
     """For each row the label that was the last to arrive before it; before any has, what was usual in the warm part."""
     warm = table.labels[: table.warm]
     usual = values.usual(warm[warm != MISSING])[0]
-    rows = np.arange(len(table))
-    labelled = rows[table.arrivals != NEVER]
-    # At the same time a label of an earlier row comes first, then the row itself, then its own label.
-    times = np.concatenate([table.arrivals[labelled], table.times])
-    owners = np.concatenate([labelled, rows])
-    is_row = np.concatenate([np.zeros(len(labelled), np.bool_), np.ones(len(rows), np.bool_)])
-    order = np.lexsort((~is_row, owners, times))
-    last = np.maximum.accumulate(np.where(is_row[order], -1, np.arange(len(order))))
-    found = np.where(last >= 0, table.labels[owners[order][last]], usual)
-    answers = np.empty(len(table), np.int32)
-    answers[owners[order][is_row[order]]] = found[is_row[order]]
+    labelled = np.flatnonzero(table.arrivals != NEVER)
+    labelled = labelled[np.argsort(table.arrivals[labelled], kind="stable")]
+    arrivals, answers = table.arrivals[labelled], np.empty(len(table), np.int32)
+    for first in range(0, len(table), _BLOCK):
+        rows = slice(first, first + _BLOCK)
+        before = _arrived(arrivals, labelled, table.times[rows], first)
+        answers[rows] = np.where(before > 0, table.labels[labelled[before - 1]], usual) if len(labelled) else usual
     return values.certain(answers)
+
+
+def _arrived(arrivals: Times, owners: Rows, times: Times, first: int) -> Rows:
+    """How many labels have arrived before each row of a block that begins with the row `first`.
+
+    At the same time a label of an earlier row comes first, then the row itself, then its own label.
+    """
+    begin, end = (np.searchsorted(arrivals, times, side=side) for side in _SIDES)
+    at_once = np.flatnonzero(begin < end)
+    if len(at_once):
+        # Labels that arrive at one time are in the order of their rows: the earlier ones are found by halving.
+        low, high, own = begin[at_once], end[at_once], first + at_once
+        while np.any(low < high):
+            middle = (low + high) // 2
+            earlier = (low < high) & (owners[np.minimum(middle, len(owners) - 1)] < own)
+            low, high = np.where(earlier, middle + 1, low), np.where(earlier, high, np.minimum(middle, high))
+        begin[at_once] = low
+    return begin
 
 
 def _periodic(played: Played, first: Codes, training_takes: Micros) -> Periodic:
@@ -97,5 +120,6 @@ def _periodic(played: Played, first: Codes, training_takes: Micros) -> Periodic:
     for time, begin, end in zip(times, begins, [*begins[1:], len(table)], strict=True):
         version = trainer.refit(time, Served.nothing(len(table))) or version
         if version is not None:
-            answers[begin:end] = version.codes(begin, end)
+            with suppress(CannotAnswer):
+                answers[begin:end] = version.codes(begin, end)
     return Periodic(every=predicted // (retrains + 1), retrains=retrains, value=value(played, answers))

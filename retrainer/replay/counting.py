@@ -7,29 +7,30 @@ counted anew. So nothing that lies ahead reaches whoever is told of a slot that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import prod
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from retrainer.domain.arrivals import DELAY, HIT, MISS, NO_SCORE, PREDICTED
-from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
+from retrainer.domain.arrivals import DELAY, HIT, MISS, NO_SCORE, PREDICTED, ArrivalKey
+from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.totals import Closed
 from retrainer.domain.values import SLOT_WIDTH, Slot, slot_of, slot_start
 from retrainer.replay.flow import Flow
 from retrainer.replay.learning import Served
 from retrainer.replay.table import Table
 from retrainer.replay.values import Values
 
-Tallied = list[tuple[TallyKey, int]]
+_Key = TypeVar("_Key", TallyKey, ArrivalKey)
 Numbers = npt.NDArray[np.int64]
 
 _KINDS: Final = (PREDICTED, HIT, MISS, DELAY)
-_BLOCK: Final = 65_536
+_BLOCK: Final = 16_384
 """So many events are counted at once, more only where a round needs it."""
 _WIDEST: Final = 2**62
 
@@ -47,10 +48,10 @@ class Counting:
     served: Served
     values: Values
     width: int | None
-    _counted: deque[tuple[Slot, Tallied]] = field(default_factory=deque, init=False)
+    _counted: deque[tuple[Slot, Closed]] = field(default_factory=deque, init=False)
     _until: Slot | None = field(default=None, init=False)
 
-    def slots(self, first: Slot, before: Slot, answered: int) -> list[tuple[Slot, Tallied]]:
+    def slots(self, first: Slot, before: Slot, answered: int) -> list[tuple[Slot, Closed]]:
         """The slots of a span in which anything became known or was predicted. Spans follow each other.
 
         Args:
@@ -78,18 +79,18 @@ class Counting:
         ends = [slot_of(int(one[place])) for one, place in ((times, row), (at, change)) if place < len(one)]
         return min(ends, default=slot_of(int(times[-1])) + 1)
 
-    def _count(self, first: Slot, before: Slot) -> Iterator[tuple[Slot, Tallied]]:
+    def _count(self, first: Slot, before: Slot) -> Iterator[tuple[Slot, Closed]]:
         bounds = [slot_start(first), slot_start(before)]
         changes = slice(*np.searchsorted(self.flow.at, bounds).tolist())
         begin, end = np.searchsorted(self.table.times, bounds).tolist()
-        found = self._outcomes(changes)
+        outcomes = _by_slot(self._outcomes(changes))
+        arrived: dict[Slot, list[tuple[ArrivalKey, int]]] = {}
         if self.width is not None:
-            found += self._arrivals(self.width, changes, slice(max(begin, self.table.warm), end))
-        found.sort(key=_slot)
-        for slot, tallies in groupby(found, _slot):
-            yield slot, list(tallies)
+            arrived = _by_slot(self._arrivals(self.width, changes, slice(max(begin, self.table.warm), end)))
+        for slot in sorted(outcomes.keys() | arrived.keys()):
+            yield slot, Closed(outcomes.get(slot, ()), arrived.get(slot, ()))
 
-    def _outcomes(self, changes: slice) -> Tallied:
+    def _outcomes(self, changes: slice) -> Iterator[tuple[TallyKey, int]]:
         rows = self.flow.row[changes]
         columns = (
             self.flow.at[changes] // SLOT_WIDTH,
@@ -97,13 +98,17 @@ class Counting:
             self.flow.truth[changes].astype(np.int64),
             self.served.answers[rows].astype(np.int64),
         )
-        found: Tallied = []
-        for (slot, version), group in groupby(_summed(columns, self.flow.sign[changes]), _place):
-            cells = self.values.expanded(counted[2:] for counted in group)
-            found += [(TallyKey(str(version), WHOLE, slot, *cell), n) for cell, n in cells.items() if n]
-        return found
+        summed, texts, names = _summed(columns, self.flow.sign[changes]), self.values.texts, _Names()
+        if self.values.form.expand is None:
+            for slot, version, truth, answer, n in summed:
+                yield TallyKey(names[version], WHOLE, slot, texts[truth], texts[answer]), n
+            return
+        for (slot, version), group in groupby(summed, _place):
+            for cell, n in self.values.expanded(counted[2:] for counted in group).items():
+                if n:
+                    yield TallyKey(names[version], WHOLE, slot, *cell), n
 
-    def _arrivals(self, width: int, changes: slice, predicted: slice) -> Tallied:
+    def _arrivals(self, width: int, changes: slice, predicted: slice) -> Iterator[tuple[ArrivalKey, int]]:
         """Rows that were learned from and never predicted are not counted."""
         own = np.flatnonzero(self.flow.row[changes] >= self.table.warm) + changes.start
         rows, sign = self.flow.row[own], self.flow.sign[own]
@@ -119,10 +124,9 @@ class Counting:
         )
         columns = [np.concatenate([part[place] for part in parts]).astype(np.int64) for place in range(5)]
         weights = np.concatenate([np.ones(len(new), np.int64), sign, sign])
-        return [
-            (TallyKey(str(version), ARRIVALS, slot, _KINDS[kind], f"{bucket}:{bin_}"), n)
-            for slot, version, kind, bucket, bin_, n in _summed(columns, weights)
-        ]
+        names = _Names()
+        for slot, version, what, born, bin_, n in _summed(columns, weights):
+            yield ArrivalKey(names[version], slot, _KINDS[what], born, bin_), n
 
 
 def _place(counted: tuple[int, ...]) -> tuple[int, ...]:
@@ -130,11 +134,26 @@ def _place(counted: tuple[int, ...]) -> tuple[int, ...]:
     return counted[:2]
 
 
-def _slot(tally: tuple[TallyKey, int]) -> Slot:
-    return tally[0].slot
+class _Names(dict[int, str]):
+    """Versions by their numbers."""
+
+    def __missing__(self, version: int) -> str:
+        name = self[version] = str(version)
+        return name
 
 
-def _summed(columns: Sequence[Numbers], weights: Numbers) -> Iterator[tuple[int, ...]]:
+def _by_slot(counted: Iterable[tuple[_Key, int]]) -> dict[Slot, list[tuple[_Key, int]]]:
+    found: dict[Slot, list[tuple[_Key, int]]] = {}
+    for one in counted:
+        slot = one[0].slot
+        if slot in found:
+            found[slot].append(one)
+        else:
+            found[slot] = [one]
+    return found
+
+
+def _summed(columns: Sequence[Numbers], weights: npt.NDArray[np.integer]) -> Iterator[tuple[int, ...]]:
     """Each combination of values whose weights do not add up to 0, with that sum at its end; in order."""
     if not len(weights):
         return iter(())
@@ -154,7 +173,7 @@ def _summed(columns: Sequence[Numbers], weights: Numbers) -> Iterator[tuple[int,
     return zip(*(value.tolist() for value in reversed(values)), strict=True)
 
 
-def _summed_widely(columns: Sequence[Numbers], weights: Numbers) -> Iterator[tuple[int, ...]]:
+def _summed_widely(columns: Sequence[Numbers], weights: npt.NDArray[np.integer]) -> Iterator[tuple[int, ...]]:
     """The same where one number cannot hold a combination."""
     cells, places = np.unique(np.stack(columns), axis=1, return_inverse=True)
     sums = np.bincount(places.ravel(), weights=weights, minlength=cells.shape[1]).astype(np.int64)

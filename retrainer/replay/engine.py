@@ -149,13 +149,13 @@ class _Engine:
     def run_round(self, read: Round) -> None:
         """Something was read at a time: rows are answered, jobs end, and the slots that have closed are looked at."""
         self._end_job(read.now)
-        self._serve(read.now)
+        self._answer(read.rows)
         about = self._deliberation
-        for slot, tallies in self._counting.slots(self._closed, read.first_open, self._answered):
-            known = sum(n for key, n in tallies if key.slice == WHOLE)
+        for slot, closed in self._counting.slots(self._closed, read.first_open, self._answered):
+            known = sum(n for _, n in closed.outcomes)
             if known:
                 self._totals.append((slot, known))
-            about.close(slot, tallies, read.now)
+            about.look_at(slot, closed, read.now)
             self._take(read.now)
         self._closed = max(self._closed, read.first_open)
         about.pass_by(read.first_open, read.now)
@@ -175,6 +175,8 @@ class _Engine:
 
     def _take(self, now: Micros) -> None:
         """What the deliberation came to; a job is carried out at once, and its end waits for its time."""
+        if not self._deliberation.has_something:
+            return
         taken = self._deliberation.take()
         row = self.next_row - 1
         self.played.changes += [(row, fact) for fact in taken.facts if isinstance(fact, TriggerChanged)]
@@ -259,8 +261,12 @@ class _Engine:
         self._follow(Reign(version=version.name, effective_from=effective, written_at=now), self._totals[begin:])
 
     def _serve(self, until: Micros) -> None:
-        """Every row up to a time is answered by the champion; those that follow are too, as long as it stays."""
-        self.next_row = max(self.next_row, int(np.searchsorted(self._table.times, until, side="right")))
+        """Every row up to a time is answered."""
+        self._answer(int(np.searchsorted(self._table.times, until, side="right")))
+
+    def _answer(self, before: int) -> None:
+        """Every row before this one is answered by the champion; those that follow are too, as long as it stays."""
+        self.next_row = max(self.next_row, before)
         while self.next_row > self._answered:
             rows = slice(self._answered, min(self._answered + self._block, len(self._table)))
             self.played.served.answers[rows] = self._champion.codes(rows.start, rows.stop)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from retrainer.domain.challenge import Differences, RowLoss, judging_on
 from retrainer.domain.jobs import Challenge, Job, JobState
-from retrainer.domain.values import SLOT_WIDTH, Micros, span_text
+from retrainer.domain.values import SLOT_WIDTH, Micros
 from retrainer.replay.learning import Served, Trainer
 from retrainer.replay.models import Version
-from retrainer.service.challenging import FEWEST_ROWS, is_due
+from retrainer.service.challenging import FEWEST_ROWS, expired, is_due
 from retrainer.service.ordering import order_to_judge
 from retrainer.training.candidate import asking
 from retrainer.training.challenger import compare
@@ -52,9 +52,9 @@ class JudgingOn:
         assert challenge is not None
         if not is_due(job, self.trainer.policy, at.outcomes):
             return job, ""
-        expires = self.trainer.policy.promotion.expires
-        if at.watermark - challenge.begun > expires:
-            return dropped(job, at.now), f"undecided after {span_text(expires)}: {challenge.test.words}"
+        why = expired(challenge, self.trainer.policy, at.watermark)
+        if why is not None:
+            return dropped(job, at.now), why
         known_by = at.watermark - at.watermark % SLOT_WIDTH
         usable = self.trainer.known(known_by, served, after=challenge.judged_to)
         if usable is None or len(usable.rows) < FEWEST_ROWS:

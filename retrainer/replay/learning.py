@@ -14,7 +14,7 @@ from retrainer.domain.jobs import Job
 from retrainer.domain.training import Column, RowsPolicy, TrainingResult
 from retrainer.domain.values import Micros
 from retrainer.errors import RetrainerError
-from retrainer.replay.flow import known_outcomes, known_since
+from retrainer.replay.flow import known_outcomes, known_since, place_of
 from retrainer.replay.models import Costs, Version
 from retrainer.replay.table import MISSING, Codes, Table
 from retrainer.replay.values import Values
@@ -24,7 +24,6 @@ from retrainer.training.candidate import asking, classes_in, make_candidate
 from retrainer.training.checks import profile
 from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter
-from retrainer.training.order import CannotTrain
 
 _USUAL_SHARE = 0.95
 """Outcomes count as mature at the age by which this share of the labels seen has come."""
@@ -72,7 +71,7 @@ class Trainer:
         usable = self.known(known_by, served)
         try:
             return None if usable is None else self._fit(usable.rows)
-        except CannotTrain:
+        except Exception:  # noqa: BLE001 - an estimator is other people's code
             return None
 
     def train(self, job: Job, champion: Version, served: Served) -> Trained:
@@ -90,7 +89,7 @@ class Trainer:
         begin = 0 if after is None else int(np.searchsorted(self.table.times, after - join.horizon))
         rows, truth = known_outcomes(self.table, join, known_by, begin)
         since = known_since(self.table, join, rows, known_by)
-        times = self.table.times[rows]
+        times = self.table.times[place_of(rows)]
         mature_after = self._mature_after(since - times)
         if after is None:
             chosen = slice(*_chosen(self.policy.recipe.rows, times, known_by, mature_after))
@@ -101,7 +100,7 @@ class Trainer:
         return Usable(rows=self.rows(rows[chosen], truth[chosen], since[chosen], served), mature_after=mature_after)
 
     def _mature_after(self, delays: npt.NDArray[np.int64]) -> Micros:
-        """As the service has it: the delay within which most outcomes were known."""
+        """As the service has it: the delay within which most outcomes were known. Leaves them in another order."""
         if self.policy.mature_after is not None:
             return self.policy.mature_after
         join = self.policy.ingest.join
@@ -109,7 +108,8 @@ class Trainer:
         if not len(delays):
             return least
         place = min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))
-        return max(least, min(int(np.partition(delays, place)[place]), join.max_delay))
+        delays.partition(place)  # in place: there are as many as the table has rows
+        return max(least, min(int(delays[place]), join.max_delay))
 
     def _attempt(self, job: Job, champion: Version, served: Served) -> Trained:
         usable = self.known(job.known_by, served)
@@ -164,7 +164,7 @@ class Trainer:
             Column.PREDICTION: self.values.answers_for_training(served.answers[rows]),
             Column.VERSION: pd.Categorical.from_codes(versions, names),
         }
-        return Rows(taken.assign(**columns))
+        return Rows(pd.concat([taken, pd.DataFrame(columns, index=taken.index)], axis=1))
 
 
 def _chosen(

@@ -14,10 +14,15 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from retrainer.domain.training import TrainingResult
+from retrainer.errors import RetrainerError
 from retrainer.replay.table import Codes, Table
 from retrainer.replay.values import Values
 
 _LARGEST_BLOCK: Final = 131_072
+
+
+class CannotAnswer(RetrainerError):
+    """A version cannot answer rows of the table."""
 
 
 @dataclass
@@ -34,6 +39,11 @@ class Costs:
         yield lambda: perf_counter() - began
         self.predict = before
         self.fit += perf_counter() - began
+
+
+def in_a_line(error: Exception) -> str:
+    """What an estimator raised, without the advice that follows in further lines."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
 
 
 @dataclass
@@ -57,11 +67,21 @@ class Version:
         return replace(self, costs=Costs())
 
     def codes(self, first: int, end: int) -> Codes:
-        """Its answers to the table's rows from `first` up to `end`."""
+        """Its answers to the table's rows from `first` up to `end`.
+
+        Raises:
+            CannotAnswer: its estimator raises, or what it says is no answer.
+        """
         starts = range(first, end, _LARGEST_BLOCK)
-        blocks = [self.table.features.iloc[start : min(start + _LARGEST_BLOCK, end)] for start in starts]
-        answers = [self.values.codes_of(self._ask(block)) for block in blocks]
+        answers = [self._answered(start, min(start + _LARGEST_BLOCK, end)) for start in starts]
         return np.concatenate([np.empty(0, np.int32), *answers])
+
+    def _answered(self, first: int, end: int) -> Codes:
+        try:
+            return self.values.codes_of(self._ask(self.table.features.iloc[first:end]))
+        except Exception as error:  # an estimator is other people's code
+            told = f"version {self.name or 'of a baseline'} cannot answer the rows {first} to {end - 1}"
+            raise CannotAnswer(f"{self.table.name}: {told}: {in_a_line(error)}") from error
 
     def _ask(self, features: pd.DataFrame) -> Sequence[str] | np.typing.NDArray[np.str_]:
         form, began = self.values.form, perf_counter()
@@ -72,4 +92,6 @@ class Version:
             else:
                 found = form.of(self.fitted, answers, features)
         self.costs.predict += perf_counter() - began
+        if len(found) != len(features):
+            raise ValueError(f"it gives {len(found)} answers to {len(features)} rows")
         return found

@@ -148,6 +148,7 @@
     ].filter(Boolean));
     const more = policy.decided > policy.decisions.length ? ` Drawn are the first ${policy.decisions.length} of ${policy.decided} decisions; report.json has all.` : "";
     byId("chart-note").textContent = `Point at a mark to read why.${more}`;
+    byId("notes").replaceChildren(...(policy.notes || []).map((note) => make("li", {}, note)));
   };
 
   // Tables

@@ -77,6 +77,7 @@ def _drawn(replayed: Replayed, report: Json) -> Json:
         ],
         "promotions": [{"row": one.row, "version": one.version, "time": iso(one.at)} for one in played.promotions],
         "jobs": own["jobs"],
+        "notes": own["notes"],
         "slices": series.slices(played),
     }
 

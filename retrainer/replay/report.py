@@ -36,12 +36,14 @@ _VERDICTS: Mapping[JobState, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Replayed:
-    """One policy's replay beside its baselines. `wall_seconds` is how long the replay itself took."""
+    """One policy's replay beside its baselines. `wall_seconds` is how long the replay itself took; `notes` are what
+    a reader has to know beside them."""
 
     name: str
     played: Played
     baselines: Baselines
     wall_seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def report_of(replays: Sequence[Replayed]) -> Json:
@@ -58,10 +60,23 @@ def encoded(report: Json) -> bytes:
 
 def write_predictions(path: Path, played: Played) -> None:
     """Every row after the warm part: row, time, version, prediction and label, the last two as in the table."""
-    table, rows = played.table, np.arange(played.table.warm, len(played.table))
+    first, *others = range(played.table.warm, len(played.table), _ROWS_WRITTEN)
+    begin = _predictions(played, first)
+    with pq.ParquetWriter(path, begin.schema) as writer:
+        writer.write_table(begin)
+        for number in others:
+            writer.write_table(_predictions(played, number))
+
+
+_ROWS_WRITTEN = 65_536
+"""At once: of a large table there is memory for little more than itself."""
+
+
+def _predictions(played: Played, first: int) -> pa.Table:
+    table, rows = played.table, np.arange(first, min(first + _ROWS_WRITTEN, len(played.table)))
     versions = played.served.versions[rows]
     names = pa.array([str(number) for number in range(int(versions.max()) + 1)])
-    written = pa.table(
+    return pa.table(
         {
             "row": rows,
             "time": pa.array(table.times[rows], pa.timestamp("us", tz="UTC")),
@@ -70,7 +85,6 @@ def write_predictions(path: Path, played: Played) -> None:
             "label": table.classes.column(table.labels[rows]),
         }
     )
-    pq.write_table(written, path)
 
 
 def _one(replayed: Replayed) -> Json:
@@ -86,6 +100,7 @@ def _one(replayed: Replayed) -> Json:
         "jobs": [job_of(one, played.policy.watch.metrics[0]) for one in played.jobs],
         "baselines": asdict(replayed.baselines),
         "cost": cost_of(played.costs, replayed.wall_seconds),
+        "notes": list(replayed.notes),
     }
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 from time import perf_counter
 
 from retrainer.domain.answers import Task
+from retrainer.domain.values import span_text
 from retrainer.errors import Refused
 from retrainer.replay import report
 from retrainer.replay.baselines import baselines
 from retrainer.replay.engine import Played, play
+from retrainer.replay.hearing import heard
+from retrainer.replay.notes import notes_of
 from retrainer.replay.options import TableOptions, WrongOption
 from retrainer.replay.page import page
 from retrainer.replay.progress import Progress
@@ -39,11 +42,14 @@ def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out
         Refused: the table or the folder cannot be used.
     """
     prepare(out)
+    _check_delay(policies, options)
     table = load(options, _task(policies))
     replays = [_one(name, policy, table, options, progress) for name, policy in policies.items()]
     found = report.report_of(replays)
     first = next(iter(policies.values()))
-    return write(out, found, page(first.name, found, replays), replays[0].played)
+    with heard():
+        drawn = page(first.name, found, replays)
+    return write(out, found, drawn, replays[0].played)
 
 
 def write(out: Path, found: Json, drawn: str, played: Played | None = None) -> Replays:
@@ -80,6 +86,14 @@ def _task(policies: Mapping[str, ModelPolicy]) -> Task:
     return one.task
 
 
+def _check_delay(policies: Mapping[str, ModelPolicy], options: TableOptions) -> None:
+    for name, policy in policies.items():
+        longest, delay = policy.ingest.join.max_delay, options.label_delay
+        if isinstance(delay, int) and delay > longest:
+            told = f"{span_text(delay)} is longer than labels.max_delay, which is {span_text(longest)} in {name}"
+            raise WrongOption(f"--label-delay: {told}: no label would ever count; raise labels.max_delay")
+
+
 def prepare(out: Path) -> None:
     """Make the folder, before hours are spent on what could not be written.
 
@@ -97,12 +111,13 @@ def prepare(out: Path) -> None:
 
 def _one(name: str, policy: ModelPolicy, table: Table, options: TableOptions, progress: Progress) -> Replayed:
     began = perf_counter()
-    with progress.over(name, len(table) - table.warm) as tell:
+    with progress.over(name, len(table) - table.warm) as tell, heard() as warned:
         played = play(policy, table, options.training_takes, tell)
         wall = perf_counter() - began
-    with progress.over(f"{name}: baselines", 0):
+    with progress.over(f"{name}: baselines", 0), heard():
         beside = baselines(played, options.training_takes)
-    return Replayed(name=name, played=played, baselines=beside, wall_seconds=wall)
+    notes = notes_of(table, played, warned)
+    return Replayed(name=name, played=played, baselines=beside, wall_seconds=wall, notes=notes)
 
 
 def _named(found: Json) -> Mapping[str, Json]:
@@ -126,6 +141,7 @@ def _told(name: str, one: Json) -> list[str]:
         f"{name + ': ' if name else ''}{metric['name']} {_number(metric['value'])} over {one['rows']} rows, {retrains}",
         f"{compared}{periodic}",
         f"  {spent}, {cost['wall_seconds']:.1f} s in all",
+        *(f"  note: {note}" for note in one.get("notes", ())),
     ]
 
 

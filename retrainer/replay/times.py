@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retrainer.domain.values import SECOND, Micros, iso
+from retrainer.domain.values import SECOND, Micros, iso, span_text
 from retrainer.errors import Refused
+from retrainer.replay.options import WrongOption
 
 Times = npt.NDArray[np.int64]
 
@@ -26,8 +27,21 @@ _NO_TIME: Final = 1e20
 """What is as large is no time even in nanoseconds."""
 
 
+_FIRST_YEAR: Final[Micros] = -62_135_596_800 * SECOND
+_LAST_YEAR: Final[Micros] = 253_402_300_800 * SECOND
+"""Times are of the years 1 to 9999, as those of events are."""
+_LONGEST: Final = 300_000_000_000
+"""Seconds after which no label comes any more: longer than all those years, and far from what no number holds."""
+
+
 def evenly(rows: int, every: Micros) -> Times:
-    """Times for rows without any."""
+    """Times for rows without any.
+
+    Raises:
+        WrongOption: they reach beyond the year 9999.
+    """
+    if BEGINNING + every * rows > _LAST_YEAR:
+        raise WrongOption(f"--every: {rows} rows {span_text(every)} apart reach beyond the year 9999")
     return BEGINNING + every * np.arange(rows, dtype=np.int64)
 
 
@@ -39,7 +53,13 @@ def times_of(name: str, column: pa.ChunkedArray) -> Times:
     """
     if column.null_count:
         raise Refused(f"the row {_first(pc.is_null(column))} has no time in {name}")
-    times = _parsed(name, column)
+    try:
+        times = _parsed(name, column)
+    except pa.ArrowInvalid as error:
+        raise Refused(f"{name} cannot be read as times: {error}") from error
+    odd = np.flatnonzero((times < _FIRST_YEAR) | (times >= _LAST_YEAR))
+    if len(odd):
+        raise Refused(f"{name} of row {odd[0]} is no time: {column[int(odd[0])]} is not of the years 1 to 9999")
     back = np.flatnonzero(np.diff(times) < 0)
     if len(back):
         row = int(back[0]) + 1
@@ -58,18 +78,21 @@ def arrivals_of(times: Times, delay: Micros | tuple[str, pa.ChunkedArray], is_la
         Refused: a delay is no number, or below zero.
     """
     if isinstance(delay, int):
-        return np.where(is_labelled, times + delay, NEVER)
+        return np.where(is_labelled, times + min(delay, _LONGEST * SECOND), NEVER)
     name, column = delay
-    seconds = _numbers(name, column)
-    known = np.isfinite(seconds)
-    wrong = np.flatnonzero(known & (seconds < 0))
+    seconds = _seconds(name, column)
+    wrong = np.flatnonzero(seconds < 0)
     if len(wrong):
         raise Refused(f"the delay of row {wrong[0]} is below zero: {name} is {seconds[wrong[0]]:g}")
+    known = seconds <= _LONGEST
     late = np.rint(np.where(known, seconds, 0.0) * SECOND).astype(np.int64)
     return np.where(is_labelled & known, times + late, NEVER)
 
 
-def _numbers(name: str, column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+def _seconds(name: str, column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    if pa.types.is_duration(column.type):
+        micros = pc.cast(pc.cast(column, pa.duration("us"), safe=False), pa.int64())
+        return np.asarray(pc.cast(micros, pa.float64()).to_numpy(), dtype=np.float64) / SECOND
     try:
         return np.asarray(pc.cast(column, pa.float64()).to_numpy(), dtype=np.float64)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -79,7 +102,8 @@ def _numbers(name: str, column: pa.ChunkedArray) -> npt.NDArray[np.float64]:
 def _parsed(name: str, column: pa.ChunkedArray) -> Times:
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return np.asarray(pc.cast(column, pa.timestamp("us")).to_numpy(), dtype="datetime64[us]").astype(np.int64)
+        found = pc.cast(column, pa.timestamp("us", tz=getattr(kind, "tz", None)), safe=False)  # of ns the rest is cut
+        return np.asarray(found.to_numpy(), dtype="datetime64[us]").astype(np.int64)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return _from_numbers(name, column)
     if pa.types.is_string(kind):
@@ -105,7 +129,8 @@ def _from_iso(name: str, column: pa.ChunkedArray, form: str) -> Times:
     missing = np.flatnonzero(found.isna().to_numpy())
     if len(missing):
         row = int(missing[0])
-        raise Refused(f'{name} of row {row} is no time: "{column[row].as_py()}"')
+        wanted = "expected ISO-8601, such as 2026-01-31T12:00:00Z, or a number"
+        raise Refused(f'{name} of row {row} is no time: "{column[row].as_py()}"; {wanted}')
     return np.asarray(found.dt.tz_localize(None).to_numpy(dtype="datetime64[us]"), dtype=np.int64)
 
 

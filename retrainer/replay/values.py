@@ -40,9 +40,18 @@ class Values:
         self._bins = np.full(len(self.texts), NO_SCORE, np.int8)
 
     def codes_of(self, answers: Iterable[object]) -> Codes:
-        """The code of each text. A model answers with classes that it has learnt, so each class is known."""
+        """The code of each text.
+
+        Raises:
+            ValueError: one is no class of the table. A model answers with classes that it has learnt.
+        """
         if self._is_plain:
-            return np.searchsorted(self._sorted, np.asarray(answers, dtype=np.str_)).astype(np.int32)
+            given = np.asarray(answers, dtype=np.str_)
+            places = np.minimum(np.searchsorted(self._sorted, given), len(self._sorted) - 1).astype(np.int32)
+            unknown = given[self._sorted[places] != given]
+            if len(unknown):
+                raise ValueError(f"it answers with {str(unknown[0])!r}, which is no class of the table")
+            return places
         codes, texts = self._codes, self.texts
         found = []
         for answer in answers:

@@ -13,18 +13,21 @@ from retrainer.domain.metrics import Estimate
 from retrainer.domain.training import TrainingResult, TrainingSpec
 from retrainer.errors import Refused
 from retrainer.replay.learning import Served, Trainer
-from retrainer.replay.models import Version
+from retrainer.replay.models import Version, in_a_line
+from retrainer.replay.table import Table
 from retrainer.service.ordering import order_to_train
 from retrainer.service.policy import ModelPolicy
 from retrainer.training.candidate import classes_in, fitter_of
 from retrainer.training.checks import profile
 from retrainer.training.dataset import Rows
 from retrainer.training.judge import bench_of, metrics_of
-from retrainer.training.order import CannotTrain
+from retrainer.training.order import CannotTrain, TooFewRows
 from retrainer.training.selection import known_before
 
 FIRST = "1"
 """The version that is trained on the warm part."""
+
+_LARGER = "a larger --warm may help"
 
 
 def first_version(trainer: Trainer) -> Version:
@@ -34,7 +37,7 @@ def first_version(trainer: Trainer) -> Version:
     fitted on all of them, unless the recipe says `refit: false`.
 
     Raises:
-        Refused: there are too few of them, or they are of one class.
+        Refused: there are too few of them, or they are of one class, or the estimator fails on them.
     """
     table = trainer.table
     rows = np.flatnonzero(table.arrivals[: table.warm] <= table.times[table.warm])
@@ -43,11 +46,25 @@ def first_version(trainer: Trainer) -> Version:
     try:
         with trainer.costs.of_training():
             fitted, result = _trained(spec, learnt)
-    except CannotTrain as error:
+    except TooFewRows as error:
         came = f"of the {table.warm} rows of the warm part {len(rows)} had their label by then"
-        told = f"version 1 cannot be trained: {came}: {error}; a larger --warm may help"
+        told = f"version 1 cannot be trained: {came}: {error}; {_advice(table)}"
+        raise Refused(f"{table.name}: {told}") from error
+    except CannotTrain as error:
+        raise Refused(f"{table.name}: version 1 cannot be trained: {error}") from error
+    except Exception as error:  # an estimator is other people's code
+        told = f"version 1 cannot be trained on the warm part: {trainer.policy.recipe.estimator}: {in_a_line(error)}"
         raise Refused(f"{table.name}: {told}") from error
     return trainer.version(FIRST, fitted, result)
+
+
+def _advice(table: Table) -> str:
+    """What would help, told from when labels come."""
+    first = int(table.arrivals.min())
+    if first > int(table.times[-1]):
+        return "no label comes before the last row"
+    row = int(np.searchsorted(table.times, first))
+    return f"the first label comes with row {row}, so --warm has to be more" if row > table.warm else _LARGER
 
 
 def champion_of(version: Version) -> Champion:

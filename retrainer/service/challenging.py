@@ -20,6 +20,11 @@ FEWEST_ROWS = 30
 """A look at fewer new rows is not worth a process."""
 
 
+WORTH_WAITING_FOR = 10
+"""So many times the rows that a judgement needs a challenger is compared on before it may expire: at 300 rows and a
+tenth of them answered differently, two points of accuracy are then told (z = 3.5)."""
+
+
 def is_due(job: Job, policy: ModelPolicy, outcomes: int) -> bool:
     """Whether a challenger is to be looked at again: a tenth more rows than it has been judged on, and not too few."""
     challenge = job.challenge
@@ -27,6 +32,18 @@ def is_due(job: Job, policy: ModelPolicy, outcomes: int) -> bool:
         return False
     needed = max(FEWEST_ROWS, policy.judge.min_rows // 3, challenge.test.rows // 10)
     return outcomes - challenge.outcomes >= needed
+
+
+def expired(challenge: Challenge, policy: ModelPolicy, watermark: Micros) -> str | None:
+    """Why a challenger that is still undecided is given up; None as long as it is not.
+
+    Its time must be over, and it must have been compared on rows enough to tell differences that matter: where few
+    come in a week, a week would end it unheard.
+    """
+    enough = WORTH_WAITING_FOR * policy.judge.min_rows
+    if watermark - challenge.begun <= policy.promotion.expires or challenge.test.rows < enough:
+        return None
+    return f"undecided after {span_text(watermark - challenge.begun)}: {challenge.test.words}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +75,7 @@ class JudgingOn:
         newer = [job for job in self.parts.state.jobs(self.job.model) if job.created_at > self.job.created_at]
         if newer:
             return f"job {newer[-1].job_id} has been launched, with newer rows"
-        expires = self.policy.promotion.expires
-        if watermark is not None and watermark - self.challenge.begun > expires:
-            return f"undecided after {span_text(expires)}: {self.challenge.test.words}"
-        return None
+        return None if watermark is None else expired(self.challenge, self.policy, watermark)
 
     def prepare(self, folder: Path, watermark: Micros | None) -> Look | None:
         """The order to compare both on the rows that have matured since the last look; None if there are too few."""

@@ -20,7 +20,7 @@ def order_to_train(job: Job, policy: ModelPolicy, dataset: str, champion: Traini
     """
     return replace(
         _order(job, policy, dataset),
-        began=job.began,
+        began=_began(job, champion),
         slices={found.name: found.when for found in policy.ingest.predictions.slices},
         champion_trained_to=_newest_row(champion),
         reference=champion.profile if champion else None,
@@ -47,6 +47,12 @@ def _order(job: Job, policy: ModelPolicy, dataset: str) -> TrainingSpec:
         dataset_digest=dataset,
         cpus=policy.limits.cpus,
     )
+
+
+def _began(job: Job, champion: TrainingResult | None) -> Micros | None:
+    """When the change began that asked for the job; else the last one known, after which the champion was made: what is
+    older than that is still out of date."""
+    return job.began if job.began is not None or champion is None else champion.began
 
 
 def _newest_row(result: TrainingResult | None) -> Micros | None:

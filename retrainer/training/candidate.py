@@ -9,11 +9,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from retrainer.domain.paired import better_by
-from retrainer.domain.training import TrainingResult, TrainingSpec
+from retrainer.domain.training import TrainingResult, TrainingSpec, steps_of
 from retrainer.domain.verdicts import Bench, verdict_of
 from retrainer.training.champion import Ask, ChampionSide, champion_side
 from retrainer.training.checks import checked, profile
@@ -22,7 +24,8 @@ from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter
 from retrainer.training.form import form_of
 from retrainer.training.judge import Judged, bench_of, judge
-from retrainer.training.selection import Choice, Split, contest, known_before, split
+from retrainer.training.selection import Choice, Split, contest, split, unseen
+from retrainer.training.walking import walk
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +36,8 @@ class Candidate:
 
     Attributes:
         rows: all that the policy took; what is learnt begins at their row `first`, and `held` was kept from it.
-        fitted: the pipeline that was judged.
-        learnt: what it was fitted on: rows from `first` on whose label was known when the holdout began.
+        fitted: the pipeline that was judged; of a judgement in steps the last one.
+        learnt: what the first was fitted on: rows from `first` on whose label was known when the holdout began.
         answers: what it says to each held-out row.
         result: what a training process would answer, but for the model's saving and the time it took.
     """
@@ -78,24 +81,36 @@ def make_candidate(spec: TrainingSpec, rows: Rows, champion: Ask | None) -> Cand
     fitter = fitter_of(spec)
     choice = _choice(spec, fitter, parts)
     change = None if parts.change is None else parts.change - choice.first
-    learnt = known_before(parts.older.since(choice.first), parts.held, change)
-    _log.info("learning from %s, holding out the newest %d", choice.words, len(parts.held))
-    fitted = fitter.fit(learnt)
-    answers = fitter.answers(fitted, parts.held)
+    steps = steps_of(spec.recipe, len(parts.held), has_champion=spec.champion_version is not None)
+    _log.info("learning from %s, judged on the newest %d in %d steps", choice.words, len(parts.held), steps)
+    walked = walk(fitter, chosen.since(choice.first), len(parts.held), steps, change)
     side = champion_side(champion, spec, parts.held, sorted(set(chosen.labels.tolist())))
-    judged = judge(spec, learnt, parts.held, answers, side)
-    found = _result(spec, choice.words, learnt, parts.held, champion=side, judged=judged)
+    side = replace(side, ahead=_ahead(spec, chosen, walked.newest[side.kept]), unseen=unseen(spec, chosen))
+    judged = judge(spec, walked.learnt, parts.held, walked.answers, side)
+    words = (
+        choice.words if steps == 1 else f"{choice.words}; judged in {steps} steps, learning from each before the next"
+    )
+    found = _result(spec, words, walked.learnt, parts.held, champion=side, judged=judged)
     return Candidate(
         spec=spec,
         rows=chosen,
         first=choice.first,
-        fitted=fitted,
-        learnt=learnt,
+        fitted=walked.fitted,
+        learnt=walked.learnt,
         held=parts.held,
-        answers=answers,
+        answers=walked.answers,
         champion=side,
         result=checked(spec, found, chosen.since(choice.first), chosen.before(choice.first)),
     )
+
+
+def _ahead(spec: TrainingSpec, rows: Rows, newest: npt.NDArray[np.int64]) -> float | None:
+    """How many rows newer than those of the champion the candidate had learnt from, on average over the judged ones."""
+    new = unseen(spec, rows)
+    if new is None or not len(newest):
+        return None
+    known = np.searchsorted(rows.predicted_at, newest, side="right") - (len(rows) - new)
+    return max(0.0, float(known.mean()))
 
 
 def classes_in(spec: TrainingSpec, rows: Rows) -> tuple[str, ...]:
@@ -161,4 +176,5 @@ def _result(
         classes=classes_in(spec, learnt),
         row_loss=judged.loss,
         profile=profile(learnt),
+        began=spec.began,
     )

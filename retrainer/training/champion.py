@@ -33,6 +33,8 @@ class ChampionSide:
         kept: which of the held-out rows are judged: (held-out rows,).
         why: why its model was not asked, where its live predictions were taken instead.
         seen: how many of the kept rows the champion was fitted on; left_out: how many were not kept for that.
+        ahead: how many rows newer than its own the candidate had learnt from, on average; unseen: how many there are in
+            all, from which the final model learns. None where nobody knows.
     """
 
     by: Literal["model", "events", "none"]
@@ -41,6 +43,8 @@ class ChampionSide:
     why: str = ""
     seen: int = 0
     left_out: int = 0
+    ahead: float | None = None
+    unseen: int | None = None
 
 
 def champion_side(ask: Ask | None, spec: TrainingSpec, held: Rows, classes: Sequence[str]) -> ChampionSide:

@@ -115,7 +115,8 @@ class MeanTest:
             p_worse=found.chance(margin - found.mean),
             words=f"{metric} {ours:.4g} against {theirs:.4g} of {{other}}, better by {found.mean:.4g} on average"
             f" with a standard error of {found.error:.2g}",
-            counts={"n": found.n, "standard_error": found.error},
+            counts={"n": found.n},
+            error=found.error,
         )
 
 
@@ -160,6 +161,7 @@ class Bootstrap:
             words=f"{metric} {ours:.4g} against {theirs:.4g} of {{other}}, in {len(found)} resamples"
             f" better by at least {lower:+.4g}",
             counts={"n": len(labels), "lower": lower, "resamples": len(found)},
+            error=float(np.std(found, ddof=1)) if len(found) > 1 else 0.0,
         )
 
     def differences(self, labels: Answers, candidate: Answers, other: Answers) -> npt.NDArray[np.float64]:

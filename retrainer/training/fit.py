@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from retrainer.domain.training import Recipe
 from retrainer.training.dataset import Rows
 from retrainer.training.form import Form
-from retrainer.training.order import CannotTrain
+from retrainer.training.order import CannotTrain, TooFewRows
 from retrainer.training.pipeline import build
 
 _log = logging.getLogger(__name__)
@@ -60,8 +60,8 @@ def _learnable(rows: Rows) -> tuple[Rows, npt.NDArray[np.str_]]:
     classes, counts = np.unique(rows.labels, return_counts=True)
     kept = classes[counts > 1]
     if len(kept) < 2:
-        told = f"only the class {str(kept[0])!r}" if len(kept) else "no class twice"
-        raise CannotTrain(f"the {len(rows)} rows to learn from hold {told}")
+        told = f"only the class {str(kept[0])!r} more than once" if len(kept) else "no class twice"
+        raise TooFewRows(f"the {len(rows)} rows to learn from hold {told}")
     rows = rows if len(kept) == len(classes) else rows.where(np.isin(rows.labels, kept))
     return rows, rows.labels
 
@@ -69,5 +69,5 @@ def _learnable(rows: Rows) -> tuple[Rows, npt.NDArray[np.str_]]:
 def _numbers(rows: Rows) -> tuple[Rows, npt.NDArray[np.float64]]:
     numbers = rows.numbers
     if len(set(numbers.tolist())) < 2:
-        raise CannotTrain(f"the {len(rows)} rows to learn from hold no two different numbers")
+        raise TooFewRows(f"the {len(rows)} rows to learn from hold no two different numbers")
     return rows, numbers

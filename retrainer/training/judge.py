@@ -128,6 +128,7 @@ def _source(spec: TrainingSpec, champion: ChampionSide) -> dict[str, object]:
         found["champion_trained_to"] = iso(spec.champion_trained_to)
         found["champion_has_seen"] = champion.seen
         found["left_out_as_seen"] = champion.left_out
+        found["ahead"], found["unseen"] = champion.ahead, champion.unseen
     return found
 
 

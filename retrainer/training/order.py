@@ -16,6 +16,10 @@ class CannotTrain(RetrainerError):
     """This order cannot be carried out; the message says why, to the people who wrote it."""
 
 
+class TooFewRows(CannotTrain):
+    """The rows are too few, or too much alike, to learn from them."""
+
+
 def read_order(folder: Path) -> TrainingSpec:
     """The order in a job's folder.
 

@@ -9,6 +9,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype, is_string_dtype
 from sklearn.base import is_classifier, is_regressor
@@ -16,11 +17,11 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 
 from retrainer.domain.training import Recipe
-from retrainer.training.order import CannotTrain
+from retrainer.training.order import CannotTrain, TooFewRows
 
 Kind = Literal["number", "text"]
 Task = Literal["classification", "regression"]
@@ -30,6 +31,12 @@ MOST_CODES: Final = 254
 
 MOST_ONE_HOT: Final = 50
 """Commonest categories that get a column of their own; the others share one."""
+
+FEWEST_ONE_HOT: Final = 5
+"""Rows of a category that gets one: of free text, where each is new, none does."""
+
+LARGEST: Final = 1e30
+"""Numbers beyond it count as it: squared they would be no numbers, and single precision ends not far from there."""
 
 _FEWEST_KNOWN: Final = 10
 _KNOWN_SHARE: Final = 10_000
@@ -63,15 +70,16 @@ def build(recipe: Recipe, features: pd.DataFrame, task: Task = "classification")
     """An unfitted pipeline for these features: (rows, features) of raw values, missing ones included.
 
     Text becomes codes, where an unknown or a missing category is missing. Histogram boosting takes the codes as
-    categories; for any other estimator each becomes a column. Missing numbers are filled with the median, and marked,
-    only for an estimator that refuses them. Numbers are scaled unless the estimator is made of trees.
+    categories. For any other estimator each common one becomes a column, and the rest share one: the missing too, where
+    none was missing before. Missing numbers are filled with the median, and marked, only for an estimator that refuses
+    them. Numbers are scaled unless the estimator is made of trees.
 
     Raises:
         CannotTrain: no usable feature, or an estimator that cannot be found, made or used for the task.
     """
     kinds = kinds_of(features)
     if not kinds:
-        raise CannotTrain("no feature has enough known values to learn from")
+        raise TooFewRows("no feature has enough known values to learn from")
     texts = [name for name, kind in kinds.items() if kind == "text"]
     numbers = [name for name, kind in kinds.items() if kind == "number"]
     estimator = estimator_of(recipe, task)
@@ -137,7 +145,7 @@ class _Needs:
         )
 
 
-def _codes(most: int) -> OrdinalEncoder:
+def _codes(most: int | None) -> OrdinalEncoder:
     nothing = float("nan")
     return OrdinalEncoder(
         handle_unknown="use_encoded_value",
@@ -149,11 +157,17 @@ def _codes(most: int) -> OrdinalEncoder:
 
 def _one_hot(needs: _Needs) -> Pipeline:
     # By way of codes, so that the many spellings of a missing value (None, NaN, NA) are one.
-    return make_pipeline(_codes(MOST_ONE_HOT), OneHotEncoder(handle_unknown="ignore", sparse_output=needs.sparse))
+    columns = OneHotEncoder(
+        handle_unknown="infrequent_if_exist",
+        max_categories=MOST_ONE_HOT,
+        min_frequency=FEWEST_ONE_HOT,
+        sparse_output=needs.sparse,
+    )
+    return make_pipeline(_codes(None), columns)
 
 
 def _numbers(needs: _Needs) -> Pipeline:
-    steps: list[Any] = [_as_floats()]
+    steps: list[Any] = [_as_floats(), FunctionTransformer(np.clip, kw_args={"a_min": -LARGEST, "a_max": LARGEST})]
     if not needs.missing:
         steps.append(SimpleImputer(strategy="median", add_indicator=True))
     if needs.positive:

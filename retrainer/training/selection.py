@@ -9,7 +9,13 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from retrainer.domain.training import RowsPolicy, TrainingSpec, holdout_rows, rows_needed_after_change
+from retrainer.domain.training import (
+    RowsPolicy,
+    TrainingSpec,
+    holdout_rows,
+    rows_needed_after_change,
+    steps_of,
+)
 from retrainer.domain.values import iso, span_text
 from retrainer.training.dataset import Rows
 from retrainer.training.order import CannotTrain
@@ -82,7 +88,8 @@ def split(spec: TrainingSpec, rows: Rows) -> tuple[Rows, Split]:
     total, holdout, least = len(chosen), spec.recipe.holdout, spec.judge.min_rows
     after = None if spec.began is None else total - chosen.first_at(spec.began)
     known = after is not None and after >= rows_needed_after_change(least)
-    end = total - holdout_rows(total, after, holdout, least)
+    steps = steps_of(spec.recipe, total, has_champion=spec.champion_version is not None)
+    end = total - holdout_rows(total, after, holdout, least, unseen=unseen(spec, chosen), steps=steps)
     older, held = chosen.before(end), chosen.since(end)
     if not len(older) or not len(held):
         raise CannotTrain(f"{total} rows are too few to hold {holdout:g} of them out")
@@ -96,6 +103,12 @@ def split(spec: TrainingSpec, rows: Rows) -> tuple[Rows, Split]:
     elif spec.recipe.rows.kind == "since_change" and spec.began is None:
         note = "; no change is known"
     return chosen, Split(older=older, held=held, first=first, change=change, words=words, note=note)
+
+
+def unseen(spec: TrainingSpec, rows: Rows) -> int | None:
+    """How many rows are newer than those that the champion learnt from; None where nobody knows."""
+    trained_to = spec.champion_trained_to
+    return None if trained_to is None else len(rows) - rows.first_at(trained_to + 1)
 
 
 def known_before(rows: Rows, later: Rows, change: int | None = None) -> Rows:

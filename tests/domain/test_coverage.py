@@ -193,9 +193,7 @@ def test_the_last_label_has_come_when_a_cohort_is_complete(max_delay: Micros, wi
 def test_gaps_are_passed_over_at_once() -> None:
     cohorts = Cohorts(1, 5)
     cohorts.add(0, [(ArrivalKey("1", 0, PREDICTED, 0), 3)])
-    ended = list(cohorts.close(10**9))
-    assert [bucket for bucket, _ in ended] == [0, 1, 2, 3, 4, 5]
-    assert ended[-1][1] == [Cohort(predicted=3, labelled=0, path=[0] * 6)]
+    assert cohorts.close(10**9) == (6, [Cohort(predicted=3, labelled=0, path=[0] * 6)])
     assert cohorts.closed == 10**9
 
 
@@ -206,13 +204,12 @@ def test_no_prediction_is_lost_between_open_and_complete(steps: list[tuple[int, 
     cohorts, slot, expected, complete = Cohorts(2, 6), 100, 0, 0
     for passed, age, n in steps:
         slot += passed
-        complete += sum(one.predicted for _, done in cohorts.close(slot) for one in done)
+        complete += sum(one.predicted for one in cohorts.close(slot)[1])
         cohorts.add(slot, [(ArrivalKey("1", slot, PREDICTED, slot // 2 - age), n)])
         expected += n if age <= 6 else 0
-    ended = cohorts.close(slot + 1000)
-    for _, done in ended:
-        assert all(len(one.path) == 7 for one in done)
-        complete += sum(one.predicted for one in done)
+    _, done = cohorts.close(slot + 1000)
+    assert all(len(one.path) == 7 for one in done)
+    complete += sum(one.predicted for one in done)
     assert complete == expected
 
 

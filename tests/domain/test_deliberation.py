@@ -111,13 +111,19 @@ def test_what_is_due_is_answered_by_the_job_that_it_launched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked_by", "state", "needed"),
-    [("try", JobState.REJECTED, 40), ("low", JobState.REJECTED, 10), ("low", JobState.PROMOTED, 5)],
+    ("began", "state", "needed"),
+    [
+        (None, JobState.REJECTED, 40),
+        (None, JobState.FAILED, 40),
+        (None, JobState.PROMOTED, 3),
+        (7, JobState.REJECTED, 5),
+        (7, JobState.PROMOTED, 2),
+    ],
 )
-def test_a_trial_waits_longer_after_one_in_vain_and_less_after_any_that_was_taken(
-    asked_by: str, state: JobState, needed: int
+def test_a_trial_waits_longer_after_a_job_in_vain_unless_a_change_had_asked_for_it(
+    began: int | None, state: JobState, needed: int
 ) -> None:
-    job = job_for(decision_of(asked_by), judgement=1).end(state, 0)
+    job = replace(job_for(decision_of("try"), judgement=1).end(state, 0), began=began)
     trial, low = Trial(least=1), Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
     deciding = DecisionPolicy(model="m", guards=Guards(min_labels=1, cooldown=0), min_holdout=1, holdout=0.5)
     policy = DeliberationPolicy(watch=WatchPolicy(triggers={"try": trial, "low": low}), deciding=deciding)

@@ -1,48 +1,132 @@
-"""`trial`: sooner after candidates that were taken, rarer and rarer where nothing can be gained."""
+"""`trial`: the sooner the faster the champion falls behind, ever more rarely where nothing can be gained."""
 
 from __future__ import annotations
+
+from math import sqrt
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.triggers.base import Scene
-from retrainer.domain.triggers.trial import Trial, patience, words
+from retrainer.domain.triggers.base import Scene, Tried
+from retrainer.domain.triggers.trial import Rate, Trial, rate_of, words
 from retrainer.domain.windows import CountWindow, History
 
+IN_VAIN = Tried(after_change=False, taken=False, difference=0.0, error=0.01, ahead=1_000.0)
+MET_A_CHANGE = Tried(after_change=True, taken=True, difference=0.3, error=0.01, ahead=5_000.0)
 
-def scene(since_job: int, waits: int = 0, first_rows: int = 1_000) -> Scene:
+
+def scene(since_job: int, *tried: Tried, first_rows: int = 1_000) -> Scene:
     history = History(CountWindow(outcomes=1))
-    return Scene(history=history, since_job=since_job, first_rows=first_rows, patience=waits)
+    return Scene(history=history, since_job=since_job, first_rows=first_rows, tried=tried)
 
 
-@pytest.mark.parametrize(("waits", "needed"), [(0, 2_000), (2, 8_000), (4, 32_000), (-1, 1_000), (-3, 250), (-6, 200)])
-def test_it_fires_from_so_many_labels_on(waits: int, needed: int) -> None:
+def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool = True) -> Tried:
+    return Tried(after_change=False, taken=taken, difference=difference, error=error, ahead=ahead)
+
+
+@pytest.mark.parametrize(
+    ("tried", "needed"),
+    [
+        ((), 1_000),
+        ((IN_VAIN,), 8_000),
+        ((IN_VAIN, IN_VAIN), 64_000),
+        ((found(0.1, 1_000),), round(sqrt(2 * 5 / 1e-4)) + 1),
+        ((Tried(after_change=False, taken=False),), 8_000),
+        ((Tried(after_change=False, taken=True),), 500),
+        ((IN_VAIN, MET_A_CHANGE), 400),
+        ((Tried(after_change=True, taken=False),), 1_000),
+    ],
+    ids=["at first", "in vain", "twice", "the law", "failed", "taken unjudged", "after a change", "change in vain"],
+)
+def test_it_fires_from_so_many_labels_on(tried: tuple[Tried, ...], needed: int) -> None:
     trial = Trial(least=200)
-    assert not trial.evaluate({}, scene(needed - 1, waits))[1].fired
-    reading = trial.evaluate({}, scene(needed, waits))[1]
+    assert not trial.evaluate({}, scene(needed - 1, *tried))[1].fired
+    reading = trial.evaluate({}, scene(needed, *tried))[1]
     assert reading.fired
     assert f"{needed:,} are worth a try" in words(reading.evidence)
 
 
-@pytest.mark.parametrize(
-    ("taken", "found"),
-    [([], 0), ([False], 2), ([False, False], 4), ([True], -1), ([True, False, True], 0), ([True] * 9, -6)],
+def test_the_distance_costs_as_much_as_a_retraining() -> None:
+    """Of all distances that at which falling behind and retraining cost least together for each label."""
+    trial, rate = Trial(price=40.0, least=1), 2e-5
+    best = trial.needed(1_000, (found(rate * 3_000, 3_000),))
+
+    def cost(distance: float) -> float:
+        return rate * distance / 2 + 40.0 / distance
+
+    assert all(cost(best) <= cost(best * factor) + 1e-9 for factor in (0.5, 0.8, 0.95, 1.05, 1.25, 2.0))
+
+
+def test_what_a_retraining_is_worth_grows_with_the_model_where_nobody_says() -> None:
+    """A model with a hundred times the traffic is retrained as often in a week, not ten times as often."""
+    small = Trial(least=1).needed(1_000, (found(0.05, 2_000),))
+    large = Trial(least=1).needed(100_000, (found(0.05, 200_000),))
+    assert large == pytest.approx(100 * small, rel=0.01)
+
+
+def test_a_doubtful_rate_counts_less_than_a_sure_one() -> None:
+    trial = Trial(least=1)
+    sure, doubtful, hopeless = (trial.needed(1_000, (found(0.02, 1_000, error),)) for error in (1e-4, 0.01, 0.02))
+    assert sure < doubtful < hopeless == 8_000
+
+
+def test_the_rate_is_the_weighted_least_squares_through_nothing() -> None:
+    rate = rate_of([found(0.04, 1_000, 0.01), found(0.01, 500, 0.005)])
+    assert rate is not None
+    old, new = 0.5 / 0.01**2, 1 / 0.005**2
+    weight = old * 1_000**2 + new * 500**2
+    assert rate.value == pytest.approx((old * 0.04 * 1_000 + new * 0.01 * 500) / weight)
+    assert rate.error == pytest.approx(1 / sqrt(weight))
+    assert rate_of([]) is None
+
+
+def test_it_says_how_fast_the_champion_fell_behind() -> None:
+    reading = Trial().evaluate({}, scene(10_000, found(0.05, 2_000, 0.01)))[1]
+    assert "the champion fell behind by 0.025 (± 0.005) in 1,000 labels" in words(reading.evidence)
+
+
+def test_what_was_found_before_a_change_is_over() -> None:
+    trial, falls = Trial(least=200), found(0.1, 1_000)
+    assert trial.needed(1_000, (IN_VAIN, MET_A_CHANGE, falls)) == trial.needed(1_000, (MET_A_CHANGE, falls)) < 400
+    reading = trial.evaluate({}, scene(50_000, falls, MET_A_CHANGE))[1]
+    assert "falls_behind" not in reading.evidence
+
+
+@given(
+    st.lists(
+        st.builds(
+            Tried,
+            after_change=st.booleans(),
+            taken=st.booleans(),
+            difference=st.floats(-0.5, 0.5),
+            error=st.sampled_from([0.0, 1e-6, 0.01, 0.1]),
+            ahead=st.sampled_from([0.0, 1.0, 500.0, 1e6]),
+        ),
+        max_size=10,
+    )
 )
-def test_patience_follows_what_became_of_the_candidates(taken: list[bool], found: int) -> None:
-    assert patience(taken) == found
+def test_from_one_job_to_the_next_it_changes_so_much_at_most(tried: list[Tried]) -> None:
+    trial = Trial(least=300)
+    distances = [trial.needed(1_000, tuple(tried[:n])) for n in range(len(tried) + 1)]
+    assert min(distances) >= 300
+    for one, before, after in zip(tried, distances, distances[1:], strict=False):
+        if one.after_change:
+            assert after == (600 if one.taken else before)
+        else:
+            assert before / 4 - 1 <= after <= 8 * before + 8
 
 
-@given(st.lists(st.booleans(), max_size=40))
-def test_it_never_gives_up_hurrying_so_far_that_two_rejections_do_not_slow_it_down(taken: list[bool]) -> None:
-    assert patience([*taken, False]) - patience(taken) == 2
-    assert -6 <= patience(taken) <= 2 * len(taken)
+def test_a_rate_is_sure_only_beyond_its_errors() -> None:
+    assert Rate(value=0.3, error=0.1).sure == pytest.approx(0.15)
+    assert Rate(value=0.1, error=0.1).sure < 0
 
 
 def test_where_nothing_can_be_gained_trainings_become_rare() -> None:
-    trial, labels, jobs, since = Trial(), 0, 0, 0
+    trial, labels, since = Trial(), 0, 0
+    jobs: list[Tried] = []
     while labels < 1_000_000:
         labels, since = labels + 100, since + 100
-        if trial.evaluate({}, scene(since, patience([False] * jobs), first_rows=4_500))[1].fired:
-            jobs, since = jobs + 1, 0
-    assert jobs == 4  # after 9,000 labels, then 36,000, 144,000 and 576,000 more
+        if trial.evaluate({}, scene(since, *jobs[-10:], first_rows=4_500))[1].fired:
+            jobs, since = [*jobs, IN_VAIN], 0
+    assert len(jobs) == 3  # after 4,500 labels, then 36,000 and 288,000 more

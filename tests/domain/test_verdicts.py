@@ -126,6 +126,7 @@ class TestAgainstTheChampion:
         assert found.evidence == {
             "b": 212,
             "c": 97,
+            "standard_error": pytest.approx(sqrt(212 + 97) / 1000),
             "n": 1_000,
             "metric": "accuracy",
             "candidate": 0.812,

@@ -98,7 +98,7 @@ def test_one_that_stays_undecided_for_too_long_is_given_up(tmp_path: Path) -> No
     report = replayed(tmp_path, shifted(seed=1)[600:].reset_index(drop=True), config_file=file)
     ended = [job for job in report["jobs"] if job["challenge"] and job["challenge"]["became"] == "dropped"]
     assert ended
-    assert "undecided after 10m" in ended[0]["challenge"]["reason"]
+    assert "undecided after 11m: on 591 new rows" in ended[0]["challenge"]["reason"]
 
 
 def test_who_only_registers_has_no_challengers(tmp_path: Path) -> None:

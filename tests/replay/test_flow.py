@@ -108,7 +108,8 @@ def test_what_a_table_tallies_is_what_the_join_would(
 
     found: Counter[TallyKey] = Counter()
     counting = Counting(table=table, flow=Flow.of(table, join), served=served, values=values, width=arriving.width)
-    for slot, tallies in counting.slots(0, first_open, len(table)):
+    for slot, closed in counting.slots(0, first_open, len(table)):
+        tallies = [*closed.outcomes, *((key.in_tallies, n) for key, n in closed.arrived)]
         assert all(key.slot == slot for key, _ in tallies)
         assert not found.keys() & dict(tallies).keys()
         found.update(dict(tallies))
@@ -164,7 +165,7 @@ def test_slots_close_as_they_would_behind_the_watermark(
         watermark = clock.watermark([])
         assert watermark is not None
         if not wanted or slot_of(watermark) > wanted[-1].first_open:
-            wanted.append(Round(now=time, first_open=slot_of(watermark)))
+            wanted.append(Round(now=time, first_open=slot_of(watermark), rows=int((table.times <= time).sum())))
     assert list(rounds(table, lateness * SECOND)) == wanted
 
 

@@ -102,14 +102,27 @@ def test_one_that_is_worse_is_dropped(control: Control) -> None:
     assert "it is not better" in control.entries.one("challenger.dropped")["reason"]
 
 
-def test_one_that_nothing_decides_about_expires(control: Control) -> None:
+def expires_soon(control: Control, min_rows: int) -> None:
     promotion = replace(control.policy.promotion, expires=59 * MINUTE)
-    control.policy = replace(control.policy, promotion=promotion)
+    judge = replace(control.policy.judge, min_rows=min_rows)
+    control.policy = replace(control.policy, promotion=promotion, judge=judge)
+
+
+def test_one_that_nothing_decides_about_expires(control: Control) -> None:
+    expires_soon(control, min_rows=6)
     kept(control)
+    looked(control, "alike")
     looks = len(control.trainings.specs)
     job = looked(control, "better")
     assert (job.state, len(control.trainings.specs)) == (JobState.REJECTED, looks)
-    assert control.entries.one("challenger.dropped")["reason"].startswith("undecided after 59m")
+    assert control.entries.one("challenger.dropped")["reason"].startswith("undecided after 1h: on 60 new rows")
+
+
+def test_one_that_was_compared_on_few_rows_does_not_expire(control: Control) -> None:
+    expires_soon(control, min_rows=7)
+    kept(control)
+    looked(control, "alike")
+    assert looked(control, "better").state is JobState.CHALLENGING
 
 
 def test_a_newer_job_takes_its_place(control: Control) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainer.domain.training import RowsPolicy
+from retrainer.domain.training import RowsPolicy, TrainingSpec
 from retrainer.domain.verdicts import JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.child import run
 from retrainer.training.dataset import Rows
+from retrainer.training.selection import known_before
 from tests.training.orders import SPEC, flights, place, result_in
 
 AUTO = replace(SPEC, recipe=replace(SPEC.recipe, rows=RowsPolicy(kind="auto")))
@@ -52,7 +54,41 @@ def test_one_can_be_the_champion_of_the_next() -> None:
     second = make_candidate(spec, rows, asking(champion, spec)).result
     assert second.champion_by == "model"
     assert second.verdict is not None
-    assert second.verdict.gates[0].evidence["n"] == len(rows) - 1_500
+    assert second.verdict.gates[0].evidence["n"] == (len(rows) - 1_500) * 3 // 4
+
+
+def stepwise() -> TrainingSpec:
+    """An order of a candidate that walks forward over the newest rows, which the champion has not seen."""
+    known_to = int(Rows.of(flights()).predicted_at[999])
+    return replace(SPEC, champion_version="1", champion_trained_to=known_to, judge=JudgePolicy(min_rows=100))
+
+
+def test_against_a_champion_a_candidate_learns_from_each_step_before_the_next() -> None:
+    """Each step is answered by a model of its own, which has learnt from the rows before it and nothing later."""
+    rows, spec = Rows.of(flights()), stepwise()
+    candidate = make_candidate(spec, rows, None)
+    held = len(candidate.held)
+    assert held == 500
+    edges = [len(rows) - held + round(held * step / 3) for step in range(4)]
+    for first, end in itertools.pairwise(edges):
+        asked = rows.before(end).since(first)
+        alone = candidate.fitter.fit(known_before(rows.before(first).since(candidate.first), asked))
+        place = first - edges[0]
+        assert candidate.answers[place : place + end - first] == candidate.fitter.answers(alone, asked)
+    assert "judged in 3 steps" in candidate.result.rows_chosen
+    fresh = [rows.first_at(int(asked)) - 1_000 for asked in rows.predicted_at[edges[:-1]]]
+    (contest,) = [gate for gate in candidate.result.verdict.gates if gate.name == "better_than_champion"]  # type: ignore[union-attr]  # a candidate has one
+    assert contest.evidence["ahead"] == pytest.approx(np.mean(fresh), rel=0.1)
+
+
+def test_in_steps_too_nothing_of_the_future_is_learnt() -> None:
+    frame, spec = flights(), stepwise()
+    plain = make_candidate(spec, Rows.of(frame), None)
+    last = int(plain.held.predicted_at[round(len(plain.held) * 2 / 3)])
+    unknown = frame["$known_at"] > last
+    turned = frame.copy()
+    turned.loc[unknown, "$label"] = turned.loc[unknown, "$label"].map({"late": "on_time", "on_time": "late"})
+    assert make_candidate(spec, Rows.of(turned), None).answers == plain.answers
 
 
 @pytest.mark.parametrize("kind", ["all", "auto"])

@@ -142,9 +142,9 @@ class TestAgainstAChampion:
         assert not bad.verdict.accepted
         assert not (tmp_path / "bad" / "model").exists()
         make_champion(tmp_path / "good", estimator=DUMMY, params={})
-        promoted = trained(tmp_path / "good", champion_version="1")
+        promoted = trained(tmp_path / "good", champion_version="1", refit=False)
         make_champion(tmp_path / "worse")
-        kept = trained(tmp_path / "worse", champion_version="1", estimator=DUMMY, params={})
+        kept = trained(tmp_path / "worse", champion_version="1", estimator=DUMMY, params={}, refit=False)
         won, lost = gate(promoted, "better_than_champion"), gate(kept, "better_than_champion")
         assert won.passed
         assert not lost.passed
@@ -155,7 +155,7 @@ class TestAgainstAChampion:
 
     def test_an_equal_one_is_kept(self, tmp_path: Path) -> None:
         make_champion(tmp_path)
-        result = trained(tmp_path, champion_version="1")
+        result = trained(tmp_path, champion_version="1", refit=False)
         assert result.candidate == result.champion
         found = gate(result, "better_than_champion")
         assert (found.passed, found.evidence["b"], found.evidence["c"]) == (False, 0, 0)

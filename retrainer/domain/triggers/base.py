@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from retrainer.domain.metrics import Estimate
 from retrainer.domain.values import Micros
@@ -46,6 +46,28 @@ State = Mapping[str, Any]
 """What a trigger remembers between slots: JSON-able, made by the trigger itself, empty at each promotion."""
 
 
+class Tried(NamedTuple):
+    """What a job has come to.
+
+    Attributes:
+        after_change: whether a change had asked for it; taken: whether its candidate was.
+        difference: by how much the candidate was better than the champion, in the metric that judges; of an error as a
+            share of the champion's own. error: its standard error, 0 where there was no judgement.
+        ahead: how many labels newer than the champion's rows the candidate had learnt from; 0 where nobody knows.
+    """
+
+    after_change: bool
+    taken: bool
+    difference: float = 0.0
+    error: float = 0.0
+    ahead: float = 0.0
+
+    @property
+    def tells(self) -> bool:
+        """Whether it says how fast the champion falls behind."""
+        return self.error > 0 and self.ahead > 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """What a trigger may look at when a slot has closed.
@@ -57,7 +79,7 @@ class Scene:
         known_classes: the classes that the champion was trained on; None where nobody knows.
         since_job: labels that became known since the last job was launched, or since the beginning.
         first_rows: how many rows the first champion learnt from, or a guess.
-        patience: how many doublings later than at first the next trial comes, after what became of the jobs so far.
+        tried: what became of the newest jobs, oldest first.
         drift: how the features of the newest predictions look beside the champion's training rows: a
             `domain.drift.DriftView` for each window of predictions, by its text; without those that are not full yet.
     """
@@ -68,7 +90,7 @@ class Scene:
     known_classes: frozenset[str] | None = None
     since_job: int = 0
     first_rows: int = 0
-    patience: int = 0
+    tried: tuple[Tried, ...] = ()
     drift: Mapping[str, Any] = field(default_factory=dict)
 
 

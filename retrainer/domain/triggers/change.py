@@ -24,8 +24,9 @@ helps them, and the guards must.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import exp, log, sqrt
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -34,20 +35,9 @@ import numpy as np
 
 from retrainer.domain.classmix import ByClass, added, explained
 from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, moments, size
-from retrainer.domain.sequential import (
-    EFFECTS,
-    Blocks,
-    Floats,
-    Reference,
-    Sums,
-    advanced,
-    begun,
-    log_bets,
-    log_evidence,
-    log_mixed,
-    starting,
-)
+from retrainer.domain.sequential import EFFECTS, Blocks, Reference, Sums, log_mixed, starting
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.triggers.stakes import Stakes
 from retrainer.domain.values import Micros, Slot, iso, slot_start
 from retrainer.domain.windows import CountWindow, Window
 
@@ -55,12 +45,8 @@ REFERENCE: Final = 10_000
 _FIRST: Final = 500
 _MAIN_SHARE: Final = 0.8
 _BASELINE: Final = "baseline"
-_NEAR: Final = 6
-"""The candidate, one standard error worse than the estimate, that a fall within classes must refute,"""
 _SLACK: Final = 1.0
-"""with so much less (as a logarithm) than is needed: the two tests differ a little by chance."""
-_ERRORS: Final = 2.0
-"""Standard errors by which the miss rate of a class may have been another than it was in the reference."""
+"""A fall within classes needs so much less (as a logarithm): the two tests differ a little by chance."""
 _RELEARNED_WITHIN: Final = 2
 """In references: another mix of classes that began so soon means that the reference was no fair sample."""
 
@@ -84,6 +70,8 @@ class Change:
     confidence: float = 0.95
     reference: int = REFERENCE
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
+    _last: list[tuple[State, Stakes]] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The state that was made last, with its stakes: it is mostly the one that is asked about next."""
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Take the newest slot into the test; once it has fired it stays fired until the next champion."""
@@ -92,12 +80,25 @@ class Change:
         if "reading" in state or seen is None:
             return state, _kept(state)
         known = state if "tests" in state else self._beginning(scene.baseline)  # an older version remembered otherwise
-        inflation = self._inflation(known)
-        after = self._tested(known, slot, seen, cells, inflation)
-        after, reading = self._judged(after, inflation)
-        return (self._learned(after, seen, cells) if after else self._beginning({})), reading
+        stakes, inflation = self._stakes(known), self._inflation(known)
+        after = self._tested(known, stakes, (slot, cells), seen, inflation)
+        after, reading = self._judged(after, stakes, inflation)
+        after = self._learned(after, seen, cells) if after else self._beginning({})
+        self._last[:] = [(after, stakes)] if stakes.names == tuple(after["tests"]) else []
+        return after, reading
 
-    @property
+    def _stakes(self, state: State) -> Stakes:
+        """Of a state that was not made here just now they are made from what it remembers."""
+        if self._last and self._last[0][0] is state:
+            return self._last[0][1]
+        tests = state["tests"]
+        references = [
+            Reference(sums=_sums(test["sums"]), binary=self._binary, inflation=test["inflation"])
+            for test in tests.values()
+        ]
+        return Stakes(tests, references, [self._alpha(name) for name in tests])
+
+    @cached_property
     def _references(self) -> tuple[int, ...]:
         """How many outcomes each reference has: the last is the one that is asked for."""
         smaller = {max(_FIRST, self.reference // part) for part in (20, 5)}
@@ -131,50 +132,29 @@ class Change:
     def _inflation(self, state: State) -> float:
         return _inflation(Blocks.of(state["blocks"]), _sums(state["sums"]))
 
-    def _tested(self, state: State, slot: Slot, seen: Sums, cells: Cells, inflation: float) -> dict[str, Any]:
+    def _tested(
+        self, state: State, stakes: Stakes, newest: tuple[Slot, Cells], seen: Sums, inflation: float
+    ) -> dict[str, Any]:
         """Every test after the slot, and where the fall would have begun."""
-        before = state["sums"][0]
-        tests = dict(state["tests"])
-        # No bets while nobody knows how much outcomes depend on each other.
-        for name, test in tests.items() if Blocks.of(state["blocks"]).known else ():
-            reference = self._reference(test)
-            bets = log_bets(reference, seen) / inflation
-            weight = begun(before - test["from"], max(seen.n, 1))
-            stakes = advanced(_stakes(test), bets, weight)
-            tests[name] = {**test, "stakes": np.round(stakes, 5).ravel().tolist()}
-            if test["classes"]:
-                usual = Sums(n=seen.n, total=seen.total - explained(test["classes"], cells, errors=_ERRORS))
-                bets = log_bets(reference, usual)[_NEAR : _NEAR + 1] / inflation
-                within = advanced(np.array([test["within"]]), bets, weight)
-                tests[name]["within"] = np.round(within[0], 5).tolist()
+        (slot, cells), tests, risen = newest, state["tests"], {}
+        if tests:
+            bets = stakes.bets(seen, cells)
+            risen = _risen(state, slot, stakes.newest(bets))
+            # No bets while nobody knows how much outcomes depend on each other.
+            if Blocks.of(state["blocks"]).known:
+                tests = stakes.advance(bets / inflation, state["sums"][0], max(seen.n, 1))
         slots = [state["slots"][0] if state["slots"] else slot, slot]
         sums = _sums(state["sums"]) + seen
-        known = {"tests": tests, "slots": slots, "sums": [sums.n, sums.total, sums.squares]}
-        return {**state, **known, **self._risen(state, slot, seen, cells)}
-
-    def _risen(self, state: State, slot: Slot, seen: Sums, cells: Cells) -> dict[str, Any]:
-        """CUSUMs against the newest reference: the last slot before which nothing spoke for a fall, by effect."""
         classes = added(state["classes"], cells) if self._binary else {}
-        if not state["tests"]:
-            return {"classes": classes}
-        newest = max(state["tests"].values(), key=lambda test: test["from"])
-        bets = log_bets(self._reference(newest), seen)[-1]
-        rises, since = [], []
-        sums = state["sums"]
-        for rise, start, bet in zip(state["rises"], state["since"], bets.tolist(), strict=True):
-            since.append([slot, sums[0], sums[1]] if rise <= 0 or start is None else start)
-            rises.append(round(max(0.0, rise) + bet, 5))
-        return {"classes": classes, "rises": rises, "since": since}
+        known = {"tests": tests, "slots": slots, "sums": [sums.n, sums.total, sums.squares], "classes": classes}
+        return {**state, **known, **risen}
 
-    def _reference(self, test: Mapping[str, Any]) -> Reference:
-        return Reference(sums=_sums(test["sums"]), binary=self._binary, inflation=test["inflation"])
-
-    def _judged(self, state: dict[str, Any], inflation: float) -> tuple[dict[str, Any], Reading]:
+    def _judged(self, state: dict[str, Any], stakes: Stakes, inflation: float) -> tuple[dict[str, Any], Reading]:
         """Whether a test is through and the fall is no mere mix of classes. An empty state means: learn anew."""
         if not state["tests"]:
             return state, Reading(evidence={"reference": f"{state['sums'][0]} of {self._references[0]} outcomes"})
         measured = inflation / Blocks.of(state["blocks"]).caution
-        found = {name: self._passed(name, test, measured) for name, test in state["tests"].items()}
+        found = stakes.passed(measured)
         name = max(found, key=lambda one: (found[one], one))
         evidence, began = self._evidence(state, name, found[name], inflation)
         if found[name] < 0:
@@ -186,14 +166,8 @@ class Change:
             return self._mixed(state, name, evidence, began, within)
         return _fired(state, evidence, began)
 
-    def _passed(self, name: str, test: Mapping[str, Any], inflation: float) -> float:
-        """The logarithm of the evidence over what is needed; not below zero when the test is through."""
-        alpha = self._alpha(name)
-        found = log_evidence(_stakes(test), self._reference(test), inflation, alpha)
-        return found - log(1 / alpha)
-
     def _within(self, name: str, test: Mapping[str, Any]) -> float | None:
-        """The same for outcomes less what their mix of label classes explains, against one candidate."""
+        """The same of the near candidate, for outcomes less what their mix of label classes explains."""
         if not test["classes"]:
             return None
         return float(log_mixed(np.array([test["within"]]))[0]) - log(1 / self._alpha(name))
@@ -294,6 +268,16 @@ def _fired(state: dict[str, Any], evidence: dict[str, Any], began: Micros | None
     return {**state, "fired": True, "reading": {"evidence": evidence, "began": began}}, reading
 
 
+def _risen(state: State, slot: Slot, bets: Sequence[float]) -> dict[str, Any]:
+    """CUSUMs against the newest reference: the last slot before which nothing spoke for a fall, by effect."""
+    rises, since = [], []
+    sums = state["sums"]
+    for rise, start, bet in zip(state["rises"], state["since"], bets, strict=True):
+        since.append([slot, sums[0], sums[1]] if rise <= 0 or start is None else start)
+        rises.append(round(max(0.0, rise) + bet, 5))
+    return {"rises": rises, "since": since}
+
+
 def _strongest(state: State) -> int:
     """The effect that explains the newest outcomes best."""
     rises: list[float] = state["rises"]
@@ -302,10 +286,6 @@ def _strongest(state: State) -> int:
 
 def _inflation(blocks: Blocks, sums: Sums) -> float:
     return blocks.inflation(sums.variance) * blocks.caution
-
-
-def _stakes(test: Mapping[str, Any]) -> Floats:
-    return np.array(test["stakes"]).reshape(-1, len(EFFECTS))
 
 
 def _sums(values: Any) -> Sums:

@@ -1,37 +1,70 @@
-"""`trial`: so much has come that nobody has learnt from that a candidate is worth a try.
+"""`trial`: a candidate is worth a try when what the champion has fallen behind is likely to have cost its price.
 
 Tests on the champion's outcomes see that it has become worse than it was. They do not see what a new model could do: a
 champion that was never good, or one that fades among outcomes that depend on each other so much that nobody can tell.
-Training and judging a candidate tells, and costs a training. So candidates are tried on no fixed beat: first when there
-are `times` as many new labels as the champion learnt from; after one that was taken twice as soon, after one that was
-not four times as late (additive on the scale of doublings, as congestion is found out about: Chiu and Jain 1989). Where
-nothing can be gained, trainings thus become rare: of L labels about the logarithm of L to the base of four.
+Training and judging a candidate tells, and costs a training. So candidates are tried on no fixed beat.
+
+Each judgement says by how much a candidate that knew m newer labels was better: the champion falls behind at a rate of
+g = difference / m a label. After T labels that has cost g T^2 / 2, so with a retraining worth `price` right answers the
+best distance between two is T = sqrt(2 price / g): the square-root law of the economic order quantity (Harris, How
+many parts to make at once, Factory 10 (1913)). g is what the newest judgements say together, each weighed by its
+precision and half as much as the next one, less one and a half standard errors. At first T is a guess, `times` the rows
+that the first champion learnt from, and where nothing is left of g it becomes eight times as long. Where nothing can be
+gained trainings thus become rare: of L labels about the logarithm of L to the base of eight.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from math import ceil
+from functools import lru_cache
+from math import ceil, inf, sqrt
 from typing import Any, ClassVar, Final
 
-from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.triggers.base import Level, Reading, Scene, State, Tried
 from retrainer.domain.windows import CountWindow, Window
 
 UNKNOWN_ROWS: Final = 5_000
 """What a champion is taken to have learnt from where nobody knows."""
 
-_TAKEN: Final = -1
-_IN_VAIN: Final = 2
-_LEAST: Final = -6
+PRICE: Final = 0.005
+"""Of the rows that the first champion learnt from, where nobody says what a retraining is worth: with a hundred times the
+traffic a hundred times the labels then pass between two trials, and as much time."""
+
+_LONGER: Final = 8.0
+_SHORTER: Final = 4.0
+"""From one trial to the next the distance becomes so many times as long or as short, at most."""
+_AFTER_CHANGE: Final = 2.0
+"""After a change so many times the fewest labels that a judgement needs, with which the rows after it have doubled."""
+_FADES: Final = 0.5
+"""What a trial weighs beside the next one."""
+_ERRORS: Final = 1.5
+"""So many standard errors are taken off the rate."""
 
 
-def patience(taken: Iterable[bool]) -> int:
-    """How many doublings later than at first the next trial comes, after these candidates in order."""
-    found = 0
-    for was_taken in taken:
-        found = max(_LEAST, found + (_TAKEN if was_taken else _IN_VAIN))
-    return found
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """How fast the champion falls behind: by so much of the judging metric for each label, and its standard error."""
+
+    value: float
+    error: float
+
+    @property
+    def sure(self) -> float:
+        """What is left of it without its standard errors; not above 0 where nothing is."""
+        return self.value - _ERRORS * self.error
+
+
+def rate_of(trials: Iterable[Tried]) -> Rate | None:
+    """What the trials, oldest first, say together: the weighted least squares of differences on labels, through 0."""
+    covered = weight = 0.0
+    for one in trials:
+        covered, weight = covered * _FADES, weight * _FADES
+        if one.tells:
+            precision = 1 / one.error**2
+            covered += precision * one.difference * one.ahead
+            weight += precision * one.ahead**2
+    return Rate(value=covered / weight, error=1 / sqrt(weight)) if weight else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,28 +73,79 @@ class Trial:
 
     Attributes:
         times: so many times the rows that the first champion learnt from have to come before the first trial.
+        price: what a retraining is worth: so many right answers; of an error, so many times the champion's own. None:
+            `PRICE` of the rows that the first champion learnt from.
         least: labels between two jobs at least: fewer could not be judged on.
     """
 
     kind: ClassVar[str] = "trial"
     every_slot: ClassVar[bool] = True
 
-    times: float = 2.0
+    times: float = 1.0
+    price: float | None = None
     least: int = 1200
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
-        """It counts nothing itself: labels since the last job, and what became of the jobs, are in the scene."""
-        needed = max(self.least, ceil(self.times * scene.first_rows * 2.0**scene.patience))
+        """It counts nothing itself: labels since the last job, and what came of the jobs, are in the scene."""
+        needed = self.needed(scene.first_rows, scene.tried)
         fired = scene.since_job >= needed
-        evidence = {"labels": scene.since_job, "needed": needed, "patience": scene.patience}
+        evidence: dict[str, Any] = {"labels": scene.since_job, "needed": needed, "jobs": len(scene.tried)}
+        rate = rate_of(_since_change(scene.tried)) if fired else None
+        if rate is not None:
+            evidence |= {
+                "falls_behind": rate.value,
+                "standard_error": rate.error,
+                "price": self._price(scene.first_rows),
+            }
         return state, Reading(level=Level.FIRED if fired else Level.QUIET, evidence=evidence)
+
+    def needed(self, first_rows: int, tried: tuple[Tried, ...]) -> int:
+        """How many labels have to come after the last of these jobs, oldest first, before the next trial."""
+        first = max(self.least, self.times * first_rows)
+        return ceil(_distance(first, self.least, self._price(first_rows), tried))
+
+    def _price(self, first_rows: int) -> float:
+        return PRICE * first_rows if self.price is None else self.price
+
+
+@lru_cache(maxsize=4096)  # asked in every slot, and another answer comes with a job alone
+def _distance(first: float, least: float, price: float, tried: tuple[Tried, ...]) -> float:
+    """In labels, from the last job to the next trial.
+
+    A job that a change has asked for says nothing about the rate. If its candidate was taken, what came before says
+    nothing any more either, and more may be gained soon: it has learnt from the first rows after the change.
+    """
+    distance, seen = first, list[Tried]()
+    for one in tried:
+        if not one.after_change:
+            seen.append(one)
+            wanted = _wanted(rate_of(seen), price) if one.tells else (0.5 if one.taken else _LONGER) * distance
+            distance = max(least, min(max(wanted, distance / _SHORTER), distance * _LONGER))
+        elif one.taken:
+            distance, seen = _AFTER_CHANGE * least, []
+    return distance
+
+
+def _wanted(rate: Rate | None, price: float) -> float:
+    return sqrt(2 * price / rate.sure) if rate is not None and rate.sure > 0 else inf
+
+
+def _since_change(tried: Iterable[Tried]) -> Iterable[Tried]:
+    """Those that speak of how things are now."""
+    found: list[Tried] = []
+    for one in tried:
+        if not one.after_change:
+            found.append(one)
+        elif one.taken:
+            found = []
+    return found
 
 
 def words(evidence: Mapping[str, Any]) -> str:
     """What the trigger saw, in a sentence."""
-    if evidence["patience"] > 0:
-        told = ", more than at first, as candidates were not taken"
-    else:
-        told = ", fewer than at first, as candidates were taken" if evidence["patience"] else ""
-    return f"{evidence['labels']:,} labels have come since the last job; {evidence['needed']:,} are worth a try{told}"
+    told = f"{evidence['labels']:,} labels have come since the last job; {evidence['needed']:,} are worth a try"
+    if "falls_behind" not in evidence:
+        return told
+    behind, error = (1000 * evidence[name] for name in ("falls_behind", "standard_error"))
+    return f"{told}, as in the trials so far the champion fell behind by {behind:.2g} (± {error:.2g}) in 1,000 labels"
