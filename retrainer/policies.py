@@ -193,7 +193,7 @@ def _triggers(model: ModelSettings) -> dict[str, Trigger]:
     if not model.triggers:
         return {
             DEFAULT_TRIGGER: Change(metric=_outcome_metric(model)),
-            DEFAULT_TRIAL: Trial(least=rows_needed_after_change(model.judge.min_rows)),
+            DEFAULT_TRIAL: _trial(TrialSettings(), model),
         }
     made = {name: _trigger(name, trigger, model) for name, trigger in model.triggers.items()}
     return {name: trigger for name, trigger in made.items() if trigger is not None}
@@ -249,7 +249,17 @@ def _quality_trigger(settings: ThresholdSettings | DropSettings | ChangeSettings
 def _due_trigger(settings: VolumeSettings | TrialSettings, model: ModelSettings) -> Trigger:
     if isinstance(settings, VolumeSettings):
         return Volume(labels=settings.labels)
-    return Trial(times=settings.times, price=settings.price, least=rows_needed_after_change(model.judge.min_rows))
+    return _trial(settings, model)
+
+
+def _trial(settings: TrialSettings, model: ModelSettings) -> Trial:
+    return Trial(
+        times=settings.times,
+        price=settings.price,
+        least=rows_needed_after_change(model.judge.min_rows),
+        metric=model.metrics[0],
+        positive=model.positive,
+    )
 
 
 def _threshold(settings: ThresholdSettings, positive: str | None) -> Threshold:

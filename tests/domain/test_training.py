@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.training import holdout_rows, rows_needed_after_change
+from retrainer.domain.training import Recipe, holdout_rows, rows_needed_after_change, steps_of
 from tests.domain.making import quick
 
 counts = st.integers(0, 5_000)
@@ -31,9 +31,27 @@ class TestHoldout:
         else:
             assert least <= found <= after - found
 
+    @quick
+    @given(counts, st.none() | counts, shares, st.integers(1, 600), counts, st.integers(1, 3))
+    def test_of_rows_new_to_the_champion_as_many_as_a_step_are_left_to_learn_from(
+        self, total: int, after: int | None, share: float, least: int, unseen: int, steps: int
+    ) -> None:
+        unseen = min(unseen, total)
+        found = holdout_rows(total, after, share, least, unseen=unseen, steps=steps)
+        assert found <= holdout_rows(total, after, share, least)
+        if found > least:
+            assert unseen - found >= unseen // (steps + 1)
+
     @pytest.mark.parametrize(
         ("after", "rows"), [(599, 2_500), (600, 300), (1_000, 300), (2_000, 500), (10_000, 2_500), (99_999, 2_500)]
     )
     def test_of_ten_thousand_rows(self, after: int, rows: int) -> None:
         """A quarter of those after the change, from 600 of them on; `judge.min_rows` is 300."""
         assert holdout_rows(10_000, after, 0.25, 300) == rows
+
+
+@pytest.mark.parametrize(("held", "steps"), [(99, 1), (199, 1), (200, 2), (300, 3), (9_000, 3)])
+def test_a_candidate_is_judged_in_steps_of_a_hundred_rows_at_least(held: int, steps: int) -> None:
+    assert steps_of(Recipe(estimator="any"), held, has_champion=True) == steps
+    assert steps_of(Recipe(estimator="any"), held, has_champion=False) == 1
+    assert steps_of(Recipe(estimator="any", refit=False), held, has_champion=True) == 1

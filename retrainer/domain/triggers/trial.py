@@ -11,6 +11,9 @@ many parts to make at once, Factory 10 (1913)). g is what the newest judgements 
 precision and half as much as the next one, less one and a half standard errors. At first T is a guess, `times` the rows
 that the first champion learnt from, and where nothing is left of g it becomes eight times as long. Where nothing can be
 gained trainings thus become rare: of L labels about the logarithm of L to the base of eight.
+
+One trial in vain may have been bad luck. So where the champion looks clearly worse than in its first window, which may
+prove nothing where outcomes depend on each other, the next one waits an eighth as long, though not less than the first.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from functools import lru_cache
 from math import ceil, inf, sqrt
 from typing import Any, ClassVar, Final
 
+from retrainer.domain.metrics import METRICS, Estimate, estimate
 from retrainer.domain.triggers.base import Level, Reading, Scene, State, Tried
 from retrainer.domain.windows import CountWindow, Window
 
@@ -28,8 +32,8 @@ UNKNOWN_ROWS: Final = 5_000
 """What a champion is taken to have learnt from where nobody knows."""
 
 PRICE: Final = 0.005
-"""Of the rows that the first champion learnt from, where nobody says what a retraining is worth: with a hundred times the
-traffic a hundred times the labels then pass between two trials, and as much time."""
+"""Of the rows that the first champion learnt from, where nobody says what a retraining is worth: with a hundred times
+the traffic a hundred times the labels then pass between two trials, and as much time."""
 
 _LONGER: Final = 8.0
 _SHORTER: Final = 4.0
@@ -38,6 +42,8 @@ _AFTER_CHANGE: Final = 2.0
 """After a change so many times the fewest labels that a judgement needs, with which the rows after it have doubled."""
 _FADES: Final = 0.5
 """What a trial weighs beside the next one."""
+_POINTS: Final = 0.05
+_SHARE: Final = 0.2
 _ERRORS: Final = 1.5
 """So many standard errors are taken off the rate."""
 
@@ -76,6 +82,8 @@ class Trial:
         price: what a retraining is worth: so many right answers; of an error, so many times the champion's own. None:
             `PRICE` of the rows that the first champion learnt from.
         least: labels between two jobs at least: fewer could not be judged on.
+        metric: by which the champion is looked at; positive: the class that precision, recall and f1 speak of.
+        window: of outcomes, the first and the newest of which are compared.
     """
 
     kind: ClassVar[str] = "trial"
@@ -84,13 +92,19 @@ class Trial:
     times: float = 1.0
     price: float | None = None
     least: int = 1200
+    metric: str = "accuracy"
+    positive: str | None = None
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
-        """It counts nothing itself: labels since the last job, and what came of the jobs, are in the scene."""
-        needed = self.needed(scene.first_rows, scene.tried)
+        """Labels since the last job and what came of jobs are in the scene; it remembers how the champion began."""
+        state = self._looked(state, scene)
+        looks_worse = bool(state.get("worse"))
+        needed = self.needed(scene.first_rows, scene.tried, looks_worse=looks_worse)
         fired = scene.since_job >= needed
         evidence: dict[str, Any] = {"labels": scene.since_job, "needed": needed, "jobs": len(scene.tried)}
+        if looks_worse:
+            evidence |= {"metric": self.metric, "first": state["first"]["value"], "newest": state["newest"]}
         rate = rate_of(_since_change(scene.tried)) if fired else None
         if rate is not None:
             evidence |= {
@@ -100,10 +114,25 @@ class Trial:
             }
         return state, Reading(level=Level.FIRED if fired else Level.QUIET, evidence=evidence)
 
-    def needed(self, first_rows: int, tried: tuple[Tried, ...]) -> int:
+    def needed(self, first_rows: int, tried: tuple[Tried, ...], *, looks_worse: bool = False) -> int:
         """How many labels have to come after the last of these jobs, oldest first, before the next trial."""
         first = max(self.least, self.times * first_rows)
-        return ceil(_distance(first, self.least, self._price(first_rows), tried))
+        distance = _distance(first, self.least, self._price(first_rows), tried)
+        return ceil(min(distance, max(first, distance / _LONGER)) if looks_worse else distance)
+
+    def _looked(self, state: State, scene: Scene) -> State:
+        """With every tenth of a window: how the newest outcomes compare with the champion's first ones."""
+        beat = scene.history.beat(self.window)
+        if beat == state.get("beat", 0):
+            return state
+        view = scene.history.view(self.window)
+        found = estimate(self.metric, view.cells, self.positive) if view else None
+        if found is None:
+            return {**state, "beat": beat}
+        if "first" not in state:
+            return {"beat": beat, "first": {"value": found.value, "low": found.low, "high": found.high}}
+        first = Estimate(metric=self.metric, n=0, **state["first"])
+        return {**state, "beat": beat, "newest": found.value, "worse": _clearly_worse(self.metric, found, first)}
 
     def _price(self, first_rows: int) -> float:
         return PRICE * first_rows if self.price is None else self.price
@@ -131,6 +160,15 @@ def _wanted(rate: Rate | None, price: float) -> float:
     return sqrt(2 * price / rate.sure) if rate is not None and rate.sure > 0 else inf
 
 
+def _clearly_worse(metric: str, found: Estimate, first: Estimate) -> bool:
+    """Their intervals lie apart, and their values by five points; those of an error by a fifth."""
+    if METRICS[metric].higher_is_better:
+        apart = None not in (found.high, first.low) and found.high < first.low  # type: ignore[operator]  # not None
+        return apart and found.value <= first.value - _POINTS
+    apart = None not in (found.low, first.high) and found.low > first.high  # type: ignore[operator]  # not None
+    return apart and found.value >= first.value * (1 + _SHARE)
+
+
 def _since_change(tried: Iterable[Tried]) -> Iterable[Tried]:
     """Those that speak of how things are now."""
     found: list[Tried] = []
@@ -145,6 +183,9 @@ def _since_change(tried: Iterable[Tried]) -> Iterable[Tried]:
 def words(evidence: Mapping[str, Any]) -> str:
     """What the trigger saw, in a sentence."""
     told = f"{evidence['labels']:,} labels have come since the last job; {evidence['needed']:,} are worth a try"
+    if "newest" in evidence:
+        seen = "{metric} is {newest:.4g} over the newest outcomes and was {first:.4g} over its first".format(**evidence)
+        told = f"{told}, sooner as its {seen}"
     if "falls_behind" not in evidence:
         return told
     behind, error = (1000 * evidence[name] for name in ("falls_behind", "standard_error"))
