@@ -42,7 +42,7 @@ def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out
         Refused: the table or the folder cannot be used.
     """
     prepare(out)
-    _check_delay(policies, options)
+    check_delay(policies, options)
     table = load(options, _task(policies))
     replays = [_one(name, policy, table, options, progress) for name, policy in policies.items()]
     found = report.report_of(replays)
@@ -86,7 +86,12 @@ def _task(policies: Mapping[str, ModelPolicy]) -> Task:
     return one.task
 
 
-def _check_delay(policies: Mapping[str, ModelPolicy], options: TableOptions) -> None:
+def check_delay(policies: Mapping[str, ModelPolicy], options: TableOptions) -> None:
+    """See that labels of this delay can count.
+
+    Raises:
+        WrongOption: with some policy none ever would.
+    """
     for name, policy in policies.items():
         longest, delay = policy.ingest.join.max_delay, options.label_delay
         if isinstance(delay, int) and delay > longest:

@@ -18,7 +18,7 @@ from retrainer.replay.hearing import heard
 from retrainer.replay.options import WrongOption
 from retrainer.replay.progress import Progress
 from retrainer.replay.report import Json, encoded
-from retrainer.replay.run import prepare
+from retrainer.replay.run import check_delay, prepare
 from retrainer.replay.table import Table, load
 from retrainer.service.policy import ModelPolicy
 from retrainer.tune.edits import Unplayable, edits, settings_with
@@ -58,6 +58,7 @@ def tune(source: Source, options: TuneOptions, out: Path, progress: Progress) ->
     if model.observe:
         told = "expected false: nothing is ever retrained with it, so there is nothing to tune"
         raise ConfigError(loaded.problem(("models", model.name, "observe"), told))
+    check_delay({model.name: model_policy(model)}, options.table)
     prepare(out)
     table = load(options.table, model.task)
     plays = _plays(loaded, model, table, options)

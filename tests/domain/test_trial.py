@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from math import sqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.triggers.base import Scene, Tried
-from retrainer.domain.triggers.trial import Rate, Trial, rate_of, words
+from retrainer.domain.metrics import Estimate
+from retrainer.domain.triggers.base import Reading, Scene, Tried
+from retrainer.domain.triggers.trial import Rate, Trial, clearly_worse, rate_of, words
 from retrainer.domain.windows import CountWindow, History
 
 IN_VAIN = Tried(after_change=False, taken=False, difference=0.0, error=0.01, ahead=1_000.0)
@@ -63,6 +67,59 @@ def test_what_a_retraining_is_worth_grows_with_the_model_where_nobody_says() -> 
     small = Trial(least=1).needed(1_000, (found(0.05, 2_000),))
     large = Trial(least=1).needed(100_000, (found(0.05, 200_000),))
     assert large == pytest.approx(100 * small, rel=0.01)
+
+
+class Life:
+    """A trial that is asked slot by slot about a champion, whose outcomes come in slots of a hundred."""
+
+    def __init__(self, metric: str = "accuracy") -> None:
+        self.trial = Trial(metric=metric, least=200)
+        self.history, self.state, self.slot = History(self.trial.window), dict[str, Any](), 0
+
+    def live(self, slots: int, right: int, *tried: Tried) -> Reading:
+        """So many slots with so many right answers each; what it says at the end of the last."""
+        for _ in range(slots):
+            self.slot += 1
+            self.history.add(self.slot, Counter({("a", "a"): right, ("a", "b"): 100 - right}))
+            asked = Scene(history=self.history, since_job=3_000, first_rows=1_000, tried=tried)
+            state, reading = self.trial.evaluate(self.state, asked)
+            self.state = json.loads(json.dumps(state))
+        return reading
+
+
+def test_where_the_champion_looks_clearly_worse_than_at_first_one_in_vain_weighs_less() -> None:
+    life = Life()
+    assert life.live(10, 80, IN_VAIN).evidence["needed"] == 8_000
+    assert life.live(10, 75, IN_VAIN).evidence["needed"] == 8_000  # the intervals touch
+    reading = life.live(10, 70, IN_VAIN)
+    assert (reading.fired, reading.evidence["needed"]) == (True, 1_000)
+    assert "sooner as its accuracy is 0.7 over the newest outcomes and was 0.8 over its first" in words(
+        reading.evidence
+    )
+    assert life.live(10, 79, IN_VAIN).evidence["needed"] == 8_000
+
+
+def test_five_points_may_be_half_of_a_low_accuracy() -> None:
+    life = Life()
+    life.live(10, 9)
+    assert "metric" not in life.live(10, 5).evidence
+    assert life.live(10, 3).evidence["newest"] == pytest.approx(0.03)
+
+
+def test_looking_worse_does_not_put_it_off_nor_below_the_first_distance() -> None:
+    trial, fast = Trial(least=200), found(0.2, 1_000)
+    assert trial.needed(1_000, (fast,), looks_worse=True) == trial.needed(1_000, (fast,)) < 1_000
+    assert trial.needed(1_000, (IN_VAIN, IN_VAIN), looks_worse=True) == 8_000
+    assert trial.needed(1_000, (), looks_worse=True) == 1_000
+
+
+def test_an_error_looks_worse_when_it_has_grown_by_a_fifth() -> None:
+    def estimated(value: float) -> Estimate:
+        return Estimate(metric="mae", value=value, n=1_000, low=value - 1, high=value + 1)
+
+    assert not clearly_worse("mae", estimated(23.9), estimated(20.0))
+    assert clearly_worse("mae", estimated(24.0), estimated(20.0))
+    assert not clearly_worse("mae", estimated(10.0), estimated(20.0))
 
 
 def test_a_doubtful_rate_counts_less_than_a_sure_one() -> None:

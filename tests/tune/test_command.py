@@ -161,6 +161,7 @@ def run(folder: Path, *options: str, file: Path | None = None, model: str | None
         (["--seed", "x"], "--seed: expected a whole number"),
         (["--label", "nope"], 'has no column "nope"'),
         (["--warm", "half"], "--warm: expected"),
+        (["--label-delay", "9d"], "no label would ever count"),
     ],
 )
 def test_a_wrong_command_line(

@@ -132,7 +132,7 @@ class Trial:
         if "first" not in state:
             return {"beat": beat, "first": {"value": found.value, "low": found.low, "high": found.high}}
         first = Estimate(metric=self.metric, n=0, **state["first"])
-        return {**state, "beat": beat, "newest": found.value, "worse": _clearly_worse(self.metric, found, first)}
+        return {**state, "beat": beat, "newest": found.value, "worse": clearly_worse(self.metric, found, first)}
 
     def _price(self, first_rows: int) -> float:
         return PRICE * first_rows if self.price is None else self.price
@@ -160,7 +160,7 @@ def _wanted(rate: Rate | None, price: float) -> float:
     return sqrt(2 * price / rate.sure) if rate is not None and rate.sure > 0 else inf
 
 
-def _clearly_worse(metric: str, found: Estimate, first: Estimate) -> bool:
+def clearly_worse(metric: str, found: Estimate, first: Estimate) -> bool:
     """Their intervals lie apart, and their values by five points; those of an error by a fifth."""
     if METRICS[metric].higher_is_better:
         apart = None not in (found.high, first.low) and found.high < first.low  # type: ignore[operator]  # not None

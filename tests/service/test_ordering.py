@@ -1,0 +1,36 @@
+"""What a training process is told of the change that its rows may have gone through."""
+
+from __future__ import annotations
+
+import pytest
+
+from retrainer.domain.jobs import Job
+from retrainer.domain.training import TrainingResult
+from retrainer.service.ordering import order_to_train
+from tests.service.control import model
+
+
+def job(began: int | None) -> Job:
+    return Job(
+        job_id="j",
+        decision_id="d",
+        model="flights",
+        triggers=("any",),
+        reason="",
+        decided_at=9,
+        known_by=9,
+        champion="1",
+        judgement=1,
+        created_at=9,
+        began=began,
+    )
+
+
+@pytest.mark.parametrize(("asked", "before", "told"), [(5, 3, 5), (None, 3, 3), (None, None, None)])
+def test_what_is_older_than_the_last_change_stays_out_of_date(
+    asked: int | None, before: int | None, told: int | None
+) -> None:
+    """A later candidate hears of the change that its champion was made after, unless a newer one has asked for it."""
+    champion = TrainingResult(job_id="c", verdict=None, began=before)
+    assert order_to_train(job(asked), model(), "", champion).began == told
+    assert order_to_train(job(asked), model(), "", None).began == asked
