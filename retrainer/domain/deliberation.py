@@ -26,7 +26,7 @@ from retrainer.domain.situation import Covered, DecisionPolicy, Situation, Unfai
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.totals import Closed, Totals, labels_in, outcomes_in
 from retrainer.domain.training import TrainingResult
-from retrainer.domain.tried import tried_by
+from retrainer.domain.tried import what_jobs_came_to
 from retrainer.domain.triggers.base import Level, Reading, Tried
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 
@@ -226,7 +226,7 @@ class Deliberation:
         if self._completeness is not None:
             own = self._completeness.close(slot, closed.arrived, own)
         if self._tried is None:
-            self._tried = tuple(tried_by(job) for job in self._jobs[-JOBS_THAT_TELL:] if job.past.succeeded is not None)
+            self._tried = what_jobs_came_to(self._jobs[-JOBS_THAT_TELL:])
         watch.memory, watch.tried = self.memory, self._tried
         self._taken.facts += watch.close(slot, own, labels=labels_in(closed.outcomes), drift=self._drift(slot))
         self.memory = watch.memory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import sqrt
 from typing import Any
 
@@ -11,6 +11,11 @@ from retrainer.domain.jobs import Job
 from retrainer.domain.metrics import METRICS
 from retrainer.domain.triggers.base import Tried
 from retrainer.domain.verdicts import BETTER_THAN_CHAMPION
+
+
+def what_jobs_came_to(jobs: Iterable[Job]) -> tuple[Tried, ...]:
+    """Of those whose candidates have been judged against a champion; the first champion of all says nothing."""
+    return tuple(tried_by(job) for job in jobs if job.champion is not None and job.past.succeeded is not None)
 
 
 def tried_by(job: Job) -> Tried:

@@ -35,7 +35,7 @@ def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool =
         ((), 1_000),
         ((IN_VAIN,), 8_000),
         ((IN_VAIN, IN_VAIN), 64_000),
-        ((found(0.1, 1_000),), round(sqrt(2 * 5 / 1e-4)) + 1),
+        ((found(0.1, 1_000),), round(sqrt(2 * 4 * 5 / 1e-4)) + 1),
         ((Tried(after_change=False, taken=False),), 8_000),
         ((Tried(after_change=False, taken=True),), 500),
         ((IN_VAIN, MET_A_CHANGE), 400),
@@ -54,7 +54,8 @@ def test_it_fires_from_so_many_labels_on(tried: tuple[Tried, ...], needed: int) 
 def test_the_distance_costs_as_much_as_a_retraining() -> None:
     """Of all distances that at which falling behind and retraining cost least together for each label."""
     trial, rate = Trial(price=40.0, least=1), 2e-5
-    best = trial.needed(1_000, (found(rate * 3_000, 3_000),))
+    best = trial.needed(2_000, (found(rate * 3_000, 3_000),), looks_worse=True)
+    assert trial.needed(2_000, (found(rate * 3_000, 3_000),)) == pytest.approx(2 * best, rel=0.01)
 
     def cost(distance: float) -> float:
         return rate * distance / 2 + 40.0 / distance
@@ -78,6 +79,7 @@ class Life:
 
     def live(self, slots: int, right: int, *tried: Tried) -> Reading:
         """So many slots with so many right answers each; what it says at the end of the last."""
+        reading = Reading()
         for _ in range(slots):
             self.slot += 1
             self.history.add(self.slot, Counter({("a", "a"): right, ("a", "b"): 100 - right}))
@@ -108,7 +110,7 @@ def test_five_points_may_be_half_of_a_low_accuracy() -> None:
 
 def test_looking_worse_does_not_put_it_off_nor_below_the_first_distance() -> None:
     trial, fast = Trial(least=200), found(0.2, 1_000)
-    assert trial.needed(1_000, (fast,), looks_worse=True) == trial.needed(1_000, (fast,)) < 1_000
+    assert trial.needed(1_000, (fast,), looks_worse=True) == 250 < trial.needed(1_000, (fast,)) < 1_000
     assert trial.needed(1_000, (IN_VAIN, IN_VAIN), looks_worse=True) == 8_000
     assert trial.needed(1_000, (), looks_worse=True) == 1_000
 
@@ -145,7 +147,7 @@ def test_it_says_how_fast_the_champion_fell_behind() -> None:
 
 def test_what_was_found_before_a_change_is_over() -> None:
     trial, falls = Trial(least=200), found(0.1, 1_000)
-    assert trial.needed(1_000, (IN_VAIN, MET_A_CHANGE, falls)) == trial.needed(1_000, (MET_A_CHANGE, falls)) < 400
+    assert trial.needed(1_000, (IN_VAIN, MET_A_CHANGE, falls)) == trial.needed(1_000, (MET_A_CHANGE, falls))
     reading = trial.evaluate({}, scene(50_000, falls, MET_A_CHANGE))[1]
     assert "falls_behind" not in reading.evidence
 

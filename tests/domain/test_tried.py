@@ -11,7 +11,7 @@ import pytest
 from retrainer.domain.challenge import Differences, PairedTest, RowLoss
 from retrainer.domain.jobs import Challenge, Job, JobState
 from retrainer.domain.training import TrainingResult
-from retrainer.domain.tried import tried_by
+from retrainer.domain.tried import tried_by, what_jobs_came_to
 from retrainer.domain.verdicts import Gate, verdict_of
 
 EVIDENCE = {"metric": "accuracy", "n": 400, "difference": 0.02, "standard_error": 0.01, "other": 0.7, "ahead": 500.0}
@@ -50,12 +50,17 @@ def test_it_says_what_the_judgement_said() -> None:
 
 def test_an_error_counts_as_a_share_of_the_champions_own() -> None:
     found = tried_by(job(metric="mae", other=40.0, difference=2.0, standard_error=1.0))
-    assert (found.difference, found.error) == (pytest.approx(0.05), pytest.approx(0.025))
+    assert [found.difference, found.error] == pytest.approx([0.05, 0.025])
 
 
 @pytest.mark.parametrize("missing", [{"ahead": None}, {"ahead": 0.0}, {"standard_error": 0.0}])
 def test_where_nobody_knows_how_fresh_the_candidate_was_it_tells_nothing(missing: dict[str, Any]) -> None:
     assert not tried_by(job(**missing)).tells
+
+
+def test_only_jobs_that_ended_and_challenged_somebody_are_told_of() -> None:
+    jobs = [replace(job(), champion=None), job(), job(JobState.TRAINING), job(JobState.CHALLENGING)]
+    assert [one.taken for one in what_jobs_came_to(jobs)] == [True, False]
 
 
 def test_a_failed_one_tells_nothing() -> None:
@@ -68,4 +73,4 @@ def test_judging_on_says_more_once_it_has_seen_more_rows() -> None:
     few, many = [1.0, -1.0] * 100, [1.0] * 60 + [-1.0] * 40 + [0.0] * 400
     assert tried_by(judged_on(job(JobState.CHALLENGING), *few)) == tried_by(job(JobState.CHALLENGING))
     found = tried_by(judged_on(job(JobState.CHALLENGING), *many))
-    assert found == (False, False, pytest.approx(20 / 500), pytest.approx(sqrt(100) / 500), 1_000.0)
+    assert [*found] == pytest.approx([False, False, 20 / 500, sqrt(100) / 500, 1_000.0])

@@ -101,7 +101,7 @@ def test_the_shortest_file_is_a_service_that_trains_notices_a_change_and_recover
     assert stage.wait_for("model.promoted")["version"] == "1"
     stage.send(1500)
     stage.send(6000, flipped=True)
-    assert stage.wait_for("trigger.fired")["trigger"] == "shift"
+    stage.wait_for("trigger.fired", trigger="shift")
     assert "shift" in stage.wait_for("retrain.decided", count=2)["triggers"]
     stage.wait_for("model.promoted", version="2")
 

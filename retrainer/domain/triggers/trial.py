@@ -12,8 +12,9 @@ precision and half as much as the next one, less one and a half standard errors.
 that the first champion learnt from, and where nothing is left of g it becomes eight times as long. Where nothing can be
 gained trainings thus become rare: of L labels about the logarithm of L to the base of eight.
 
-One trial in vain may have been bad luck. So where the champion looks clearly worse than in its first window, which may
-prove nothing where outcomes depend on each other, the next one waits an eighth as long, though not less than the first.
+How the champion does by itself counts too, though it proves nothing where outcomes depend on each other: while it looks
+no worse than in its first window, four times the price has to be lost. Where it looks clearly worse, one trial in vain
+may have been bad luck, and the next one waits an eighth as long, though not less than the first.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ _AFTER_CHANGE: Final = 2.0
 """After a change so many times the fewest labels that a judgement needs, with which the rows after it have doubled."""
 _FADES: Final = 0.5
 """What a trial weighs beside the next one."""
+_DOUBT: Final = 4.0
+"""So many times the price has to be lost where the champion does not look worse than at first."""
 _POINTS: Final = 0.05
 _SHARE: Final = 0.2
 _ERRORS: Final = 1.5
@@ -117,7 +120,8 @@ class Trial:
     def needed(self, first_rows: int, tried: tuple[Tried, ...], *, looks_worse: bool = False) -> int:
         """How many labels have to come after the last of these jobs, oldest first, before the next trial."""
         first = max(self.least, self.times * first_rows)
-        distance = _distance(first, self.least, self._price(first_rows), tried)
+        price = self._price(first_rows) * (1 if looks_worse else _DOUBT)
+        distance = _distance(first, self.least, price, tried)
         return ceil(min(distance, max(first, distance / _LONGER)) if looks_worse else distance)
 
     def _looked(self, state: State, scene: Scene) -> State:
