@@ -77,7 +77,7 @@ def synthetic() -> Mapping[str, World]:
         ("recurring", "changing", lambda random: _turning(random, np.floor(4 * _time()) % 2)),
         ("new class", "changing", _new_class),
         ("seasonal", "quiet", _seasonal),
-        ("no change, more to learn", "quiet", lambda random: _turning(random, np.zeros(ROWS))),
+        ("more to learn", "quiet", lambda random: _turning(random, np.zeros(ROWS))),
         ("no change", "quiet", _settled),
     )
     return {

@@ -81,6 +81,12 @@ def test_against_a_champion_a_candidate_learns_from_each_step_before_the_next() 
     assert contest.evidence["ahead"] == pytest.approx(np.mean(fresh), rel=0.1)
 
 
+def test_its_result_remembers_the_change_that_it_was_told_of() -> None:
+    """For the orders of those who will challenge it."""
+    began = int(Rows.of(flights()).predicted_at[1_000])
+    assert make_candidate(replace(SPEC, began=began), Rows.of(flights()), None).result.began == began
+
+
 def test_in_steps_too_nothing_of_the_future_is_learnt() -> None:
     frame, spec = flights(), stepwise()
     plain = make_candidate(spec, Rows.of(frame), None)
