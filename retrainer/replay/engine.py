@@ -20,8 +20,10 @@ from retrainer.domain.jobs import Job, JobState
 from retrainer.domain.ledger import Reign
 from retrainer.domain.tallies import WHOLE, TallyKey
 from retrainer.domain.training import TrainingResult
+from retrainer.domain.triggers.drift import Drift
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.replay.counting import Counting
+from retrainer.replay.drifting import TableDrift
 from retrainer.replay.flow import Flow, Round, rounds
 from retrainer.replay.judging import JudgingOn, Moment, challenged, dropped
 from retrainer.replay.learning import Served, Trained, Trainer
@@ -136,10 +138,13 @@ class _Engine:
         values = self._trainer.values
         self._counting = Counting(table=table, flow=flow, served=served, values=values, width=width)
         self._totals = list(flow.before(slot_start(self._closed)))
+        triggers = policy.watch.triggers.values()
+        self._drift = TableDrift(table, {one.newest for one in triggers if isinstance(one, Drift)})
         self._deliberation = Deliberation(
             _deliberating(policy),
             Memory(total=sum(n for _, n in self._totals)),
             champions={FIRST: champion_of(self._champion)},
+            drift=self._drift.at,
         )
         self.played = Played(
             policy=policy, table=table, values=values, served=served, first=self._champion, costs=self._trainer.costs
@@ -171,6 +176,7 @@ class _Engine:
 
     def _follow(self, reign: Reign, totals: Sequence[tuple[Slot, int]]) -> None:
         """A champion's own outcomes are all ahead of it; of the others it matters how many there were."""
+        self._drift.follow(self._champion.result.profile, reign.effective_from or 0)
         self._deliberation.follow(reign, [(slot, [(TallyKey(_BEFORE, WHOLE, slot, "", ""), n)]) for slot, n in totals])
 
     def _take(self, now: Micros) -> None:
