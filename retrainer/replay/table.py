@@ -195,7 +195,7 @@ def _values(column: pa.Array) -> list[object]:
     if pa.types.is_temporal(column.type):
         column = pc.cast(column, pa.string())
     values: list[object] = column.to_pylist()
-    return list(map(float, values)) if pa.types.is_decimal(column.type) else values  # type: ignore[arg-type]
+    return list(map(float, values)) if pa.types.is_decimal(column.type) else values  # type: ignore[arg-type]  # decimals are
 
 
 def _text(value: object, task: Task) -> str:
