@@ -22,7 +22,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from benchmarks.decisions import worlds
-from benchmarks.decisions.replays import CONFIG
+from benchmarks.decisions.replays import BOOSTING, CONFIG
 from benchmarks.harness import MIB, Row, fresh, report, resident, say
 from retrainer.config.load import load as load_config
 from retrainer.domain.values import SECOND
@@ -33,17 +33,9 @@ from retrainer.replay.table import load as load_table
 
 REAL: Final = ("elec2", "powersupply", "noaa")
 ROWS_A_SLOT: Final = (100, 1000)
-TRIVIAL: Final = """\
-kafka: {{bootstrap_servers: "localhost:9092"}}
-models:
-  model:
-    task: classification
-    predictions: {{topic: predictions}}
-    labels: {{topic: labels{max_delay}}}
-    training: {{estimator: sklearn.dummy.DummyClassifier, rows: {{last: {rows}}}}}
-"""
 LEARNT: Final = 20_000
 """Rows that the trivial estimator learns from: what a fit takes is not the replay's."""
+TRIVIAL: Final = f"{{estimator: sklearn.dummy.DummyClassifier, rows: {{last: {LEARNT}}}}}"
 FEATURES: Final = 10
 MINUTE: Final = 60 * SECOND
 
@@ -59,7 +51,7 @@ def share(*, name: str, data: str, began: float) -> dict[str, Any]:
         options = TableOptions(
             path=path, label=str(frame.columns[-1]), every=world.every, warm=Warm(share=None, rows=len(frame) // 10)
         )
-        seconds, played = _timed(options, CONFIG.format(max_delay=""))
+        seconds, played = _timed(options, CONFIG.format(max_delay="", training=BOOSTING))
     spent, rows = played.costs.fit + played.costs.predict, len(frame) - len(frame) // 10
     return {"share": spent / seconds, "a_row": (seconds - spent) / rows, "rows": rows, "jobs": len(played.jobs)}
 
@@ -68,7 +60,7 @@ def pace(*, path: str, a_slot: int, began: float) -> dict[str, Any]:
     """Rows a second with the trivial estimator, and the highest memory."""
     del began
     options = TableOptions(path=Path(path), label="y", every=MINUTE // a_slot, warm=Warm(share=None, rows=LEARNT))
-    seconds, played = _timed(options, TRIVIAL.format(max_delay="", rows=LEARNT))
+    seconds, played = _timed(options, CONFIG.format(max_delay="", training=TRIVIAL))
     return {"pace": (len(played.table) - LEARNT) / seconds, "peak": resident()[1], "jobs": len(played.jobs)}
 
 

@@ -48,8 +48,9 @@ models:
     task: classification
     predictions: {{topic: predictions}}
     labels: {{topic: labels{max_delay}}}
-    training: {{estimator: sklearn.ensemble.HistGradientBoostingClassifier, params: {{max_iter: 60}}}}
+    training: {training}
 """
+BOOSTING: Final = "{estimator: sklearn.ensemble.HistGradientBoostingClassifier, params: {max_iter: 60}}"
 PARTS: Final = 50
 """A stream is counted in fiftieths: the warm part is five, starts are one apart, late labels come one later."""
 WARM: Final = 5
@@ -114,7 +115,7 @@ def policy(folder: Path, delay: Micros) -> ModelPolicy:
     """The default one. Labels that come later than `labels.max_delay`, 3 days, would not count, so then it is given."""
     path = folder / f"late-{delay}.yaml"
     max_delay = "" if delay <= 3 * 86_400 * SECOND else f", max_delay: {2 * delay // SECOND}s"
-    path.write_text(CONFIG.format(max_delay=max_delay))
+    path.write_text(CONFIG.format(max_delay=max_delay, training=BOOSTING))
     return model_policy(load_config(path, {}).settings.models["model"])
 
 

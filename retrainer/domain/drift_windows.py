@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrainer.domain.drift import DriftView
-from retrainer.domain.profiles import Counts, Profile, profile_of, values_of
+from retrainer.domain.profiles import Column, Counts, Profile, profile_of, values_of
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.domain.windows import EVALUATIONS_PER_WINDOW, CountWindow, Window, is_full
 
@@ -120,6 +120,7 @@ class Layout:
     """The bins of every feature of a profile, one behind the other."""
 
     def __init__(self, profile: Profile) -> None:
+        self._profile = profile
         self._names = list(profile.features)
         self._edges = np.cumsum([0, *(len(held.counts) for held in profile.features.values())]).tolist()
         self._bins = [held.bin_of for held in profile.features.values()]
@@ -132,6 +133,12 @@ class Layout:
         """One for each feature of the profile."""
         each = zip(self._edges, self._bins, map(features.get, self._names), strict=False)
         return [start + bin_of(value) for start, bin_of, value in each]
+
+    def bins_of_rows(self, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+        """The same of many rows at once: (rows, features)."""
+        places = [held.places(columns[name]) for name, held in self._profile.features.items()]
+        found: npt.NDArray[np.int64] = np.stack(places, axis=1) + np.array(self._edges[:-1])
+        return found
 
     def by_feature(self, flat: Counts) -> Mapping[str, Counts]:
         parts = zip(self._names, pairwise(self._edges), strict=True)

@@ -197,7 +197,10 @@ class FeatureProfile:
         return counts
 
     def places(self, column: Column) -> npt.NDArray[np.int64]:
-        """Which of the `counts` each row of a column of this kind adds to: (rows,)."""
+        """Which of the `counts` each row of a column adds to, as `bin_of` has it: (rows,)."""
+        if column.kind != self.kind:
+            there = np.isfinite(column.numbers) if column.kind == "number" else column.texts != np.array(None)
+            return np.where(there, MISTYPED, MISSING)
         if self.kind == "number":
             missing = ~np.isfinite(column.numbers)
             return np.where(missing, MISSING, _FIRST + _places(self.edges, np.where(missing, 0.0, column.numbers)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from retrainer.domain.drift import DriftView
 from retrainer.domain.drift_windows import DriftWindows
-from retrainer.domain.profiles import MISSING, MISTYPED, Column, FeatureProfile, Profile
+from retrainer.domain.profiles import Profile
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.domain.windows import Window
 from retrainer.replay.table import Table
@@ -66,16 +66,4 @@ class TableDrift:
 
     def _bins(self, counted: DriftWindows, first: int, end: int) -> npt.NDArray[np.int64]:
         """Of each row one flat bin for each feature: (rows, features)."""
-        features = counted.reference.profile.features
-        columns = columns_of(Rows(self._table.features.iloc[first:end]))
-        found = np.stack([_places(held, columns[name]) for name, held in features.items()], axis=1)
-        found += np.cumsum([0, *(len(held.counts) for held in features.values())])[:-1]
-        return found
-
-
-def _places(held: FeatureProfile, column: Column) -> npt.NDArray[np.int64]:
-    if held.kind == column.kind:
-        return held.places(column)
-    if column.kind == "number":
-        return np.where(np.isfinite(column.numbers), MISTYPED, MISSING)
-    return np.array([MISSING if text is None else MISTYPED for text in column.texts.tolist()], dtype=np.int64)
+        return counted.layout.bins_of_rows(columns_of(Rows(self._table.features.iloc[first:end])))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from hypothesis import HealthCheck, settings
 
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record
+from retrainer.domain.jobs import Job
 from retrainer.domain.mapping import Envelope
 from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros
 
@@ -78,3 +79,20 @@ def nested(path: str, value: object) -> Mapping[str, object]:
     """A document that holds the value at a dotted path."""
     head, _, rest = path.partition(".")
     return {head: nested(rest, value) if rest else value}
+
+
+def a_job(**facts: Any) -> Job:
+    """One that challenges version 1."""
+    plain: dict[str, Any] = {
+        "job_id": "j",
+        "decision_id": "d",
+        "model": "flights",
+        "triggers": ("any",),
+        "reason": "",
+        "decided_at": 9,
+        "known_by": 9,
+        "champion": "1",
+        "judgement": 1,
+        "created_at": 9,
+    }
+    return Job(**{**plain, **facts})

@@ -13,6 +13,7 @@ from retrainer.domain.jobs import Challenge, Job, JobState
 from retrainer.domain.training import TrainingResult
 from retrainer.domain.tried import tried_by, what_jobs_came_to
 from retrainer.domain.verdicts import Gate, verdict_of
+from tests.domain.making import a_job
 
 EVIDENCE = {"metric": "accuracy", "n": 400, "difference": 0.02, "standard_error": 0.01, "other": 0.7, "ahead": 500.0}
 
@@ -21,21 +22,7 @@ def job(state: JobState = JobState.PROMOTED, began: int | None = None, **changes
     evidence = {**EVIDENCE, "unseen": 1_000, **changes}
     gate = Gate(name="better_than_champion", passed=True, reason="", evidence=evidence)
     result = TrainingResult(job_id="j", verdict=verdict_of([gate]), row_loss=RowLoss())
-    return Job(
-        job_id="j",
-        decision_id="d",
-        model="m",
-        triggers=("trial",),
-        reason="",
-        decided_at=1,
-        known_by=1,
-        champion="1",
-        judgement=1,
-        created_at=1,
-        state=state,
-        result=result,
-        began=began,
-    )
+    return a_job(state=state, result=result, began=began)
 
 
 def judged_on(one: Job, *values: float) -> Job:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from retrainer.domain.jobs import Job
 from retrainer.domain.training import TrainingResult
 from retrainer.service.ordering import order_to_train
+from tests.domain.making import a_job
 from tests.service.control import model
-
-
-def job(began: int | None) -> Job:
-    return Job(
-        job_id="j",
-        decision_id="d",
-        model="flights",
-        triggers=("any",),
-        reason="",
-        decided_at=9,
-        known_by=9,
-        champion="1",
-        judgement=1,
-        created_at=9,
-        began=began,
-    )
 
 
 @pytest.mark.parametrize(("asked", "before", "told"), [(5, 3, 5), (None, 3, 3), (None, None, None)])
@@ -32,5 +16,5 @@ def test_what_is_older_than_the_last_change_stays_out_of_date(
 ) -> None:
     """A later candidate hears of the change that its champion was made after, unless a newer one has asked for it."""
     champion = TrainingResult(job_id="c", verdict=None, began=before)
-    assert order_to_train(job(asked), model(), "", champion).began == told
-    assert order_to_train(job(asked), model(), "", None).began == asked
+    assert order_to_train(a_job(began=asked), model(), "", champion).began == told
+    assert order_to_train(a_job(began=asked), model(), "", None).began == asked
