@@ -48,7 +48,7 @@ def memory(*, remembered: int, began: float) -> Facts:
     """In a child: what a worker's process takes, with everything that it imports, before and in its largest commit."""
     del began
     import retrainer.bootstrap  # noqa: F401  what a worker imports
-    from retrainer.adapters.segments import LocalSegments
+    from retrainer.adapters.files.segments import LocalSegments
 
     empty, _ = resident()
     one = Remembering(remembered)

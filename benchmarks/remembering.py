@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from benchmarks.traffic import BEGINS, MODEL, STEP, id_of, label, moment, prediction
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.process import collect_garbage_rarely
+from retrainer.adapters.this_process import collect_garbage_rarely
 from retrainer.domain.batches import RecordBatch
-from retrainer.domain.columns import hashed
-from retrainer.domain.event_columns import Events
 from retrainer.domain.events import Partition
-from retrainer.domain.ingest import IngestPolicy, ModelIngest, Progress
-from retrainer.domain.join import JoinPolicy
-from retrainer.domain.mapping import EventMapping, Field
-from retrainer.domain.slices import SlicePolicy
+from retrainer.domain.join.columns import hashed
+from retrainer.domain.join.event_columns import Events
+from retrainer.domain.join.ingest import IngestPolicy, ModelIngest, Progress
+from retrainer.domain.join.rules import JoinPolicy
+from retrainer.domain.mapping.mapping import EventMapping, Field
+from retrainer.domain.mapping.slices import SlicePolicy
 from retrainer.domain.values import micros
 from retrainer.service.intake import Intake
 

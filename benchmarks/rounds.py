@@ -19,15 +19,15 @@ from retrainer.adapters.clock import SystemClock
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.memory_registry import MemoryRegistry
+from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
-from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey, width_of
-from retrainer.domain.ingest import ModelDelta, Progress
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.join.ingest import ModelDelta, Progress
+from retrainer.domain.tally.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey, width_of
+from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Slot, slot_of, slot_start
 from retrainer.logs import configure, logger
-from retrainer.service.controller import Controller, ControllerParts
+from retrainer.service.control.controller import Controller, ControllerParts
 from retrainer.stores import Flush
 
 MODELS: Final = 1_000

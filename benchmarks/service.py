@@ -26,7 +26,7 @@ from retrainer.cli import main
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.ports import EventLog, Extent, Start
-from retrainer.service.worker import Worker
+from retrainer.service.ingest.worker import Worker
 
 # Every default, beside what any owner has to say; two slices; the first start at the beginning; little talk.
 _CONFIG: Final = """

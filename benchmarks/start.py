@@ -14,8 +14,8 @@ from benchmarks.service import configured, run_worker
 from benchmarks.traffic import Ends
 from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
-from retrainer.domain.fingerprints import fingerprint
-from retrainer.domain.ingest import Progress, Remembered
+from retrainer.domain.join.fingerprints import fingerprint
+from retrainer.domain.join.ingest import Progress, Remembered
 from retrainer.stores import NewSnapshot
 
 REMEMBERED: Final = 10_000_000

@@ -48,7 +48,7 @@ def poll(*, servers: str, topics: Sequence[str], began: float) -> Facts:
     """In a child: poll everything with the worker's own settings, and throw it away."""
     from kafka import KafkaConsumer, TopicPartition
 
-    from retrainer.adapters.kafka import _COMMON, _READING
+    from retrainer.adapters.kafka.log import _COMMON, _READING
 
     reader = KafkaConsumer(**{**_COMMON, **_READING, "bootstrap_servers": servers})
     at = [TopicPartition(name, number) for name in topics for number in sorted(reader.partitions_for_topic(name))]

@@ -12,20 +12,20 @@ from sqlalchemy import make_url
 
 from retrainer.adapters.background import ThreadBackground
 from retrainer.adapters.clock import SystemClock
-from retrainer.adapters.datasets import ParquetDatasets
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.disk import LocalDisk
-from retrainer.adapters.filesystems import network_filesystem
-from retrainer.adapters.kafka import KafkaLog
+from retrainer.adapters.files.datasets import ParquetDatasets
+from retrainer.adapters.files.disk import LocalDisk
+from retrainer.adapters.files.filesystems import network_filesystem
+from retrainer.adapters.files.segments import LocalSegments
+from retrainer.adapters.files.snapshots import LocalSnapshots
+from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.housekeeping import SqlHousekeepingState
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.mlflow_registry import MlflowRegistry
-from retrainer.adapters.process import ProcessMemory
-from retrainer.adapters.processes import ChildTrainers
-from retrainer.adapters.segments import LocalSegments
-from retrainer.adapters.snapshots import LocalSnapshots
+from retrainer.adapters.mlflow.registry import MlflowRegistry
+from retrainer.adapters.this_process import ProcessMemory
+from retrainer.adapters.training_process import ChildTrainers
 from retrainer.config.load import Loaded
 from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
@@ -33,16 +33,16 @@ from retrainer.domain.values import duration
 from retrainer.errors import ConfigError
 from retrainer.logs import Logger, is_configured, logger
 from retrainer.policies import UnusableTrigger, model_policy, silence_policy
-from retrainer.service.check import Findings, Outside, connect
-from retrainer.service.controller import Controller, ControllerParts
-from retrainer.service.dataset import DatasetBuilder
-from retrainer.service.drift_watch import DriftWatch
-from retrainer.service.drifting import DriftParts
-from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
-from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.service.job_parts import JobParts
+from retrainer.service.control.controller import Controller, ControllerParts
+from retrainer.service.control.drift_watch import DriftWatch
+from retrainer.service.control.drifting import DriftParts
+from retrainer.service.control.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
+from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
+from retrainer.service.ingest.worker import Worker
+from retrainer.service.jobs.dataset import DatasetBuilder
+from retrainer.service.jobs.parts import JobParts
+from retrainer.service.people.check import Findings, Outside, connect
 from retrainer.service.policy import ModelPolicy
-from retrainer.service.worker import Worker
 from retrainer.stores import Lease
 
 

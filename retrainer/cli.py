@@ -158,7 +158,7 @@ def _stop_on_signals(*, within: float | None = None) -> Event:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from retrainer.adapters.roles import FolderLock, RoleProcesses, heart_of_this_process
+    from retrainer.adapters.role_processes import FolderLock, RoleProcesses, heart_of_this_process
     from retrainer.logs import logger
     from retrainer.service.heart import Beating, Unwatched
     from retrainer.service.supervisor import Supervisor
@@ -188,8 +188,8 @@ def _controller(options: argparse.Namespace) -> int:
 
 def _role(options: argparse.Namespace, name: str) -> int:
     """One role until it is told to stop; its exit code says whether starting it again would help."""
-    from retrainer.adapters.process import collect_garbage_rarely
-    from retrainer.adapters.roles import FolderLock, heart_of_this_process, watch_starter
+    from retrainer.adapters.role_processes import FolderLock, heart_of_this_process, watch_starter
+    from retrainer.adapters.this_process import collect_garbage_rarely
     from retrainer.logs import logger
     from retrainer.service.heart import Beating, Unwatched
 
@@ -275,7 +275,7 @@ def _one_model(wiring: Wiring, name: str | None) -> ModelPolicy:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from retrainer.service.status import status
+    from retrainer.service.people.status import status
 
     wiring = _wiring(options)
     chosen = [_model(wiring, options.model)] if options.model else list(wiring.models)
@@ -283,7 +283,7 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"models": found}))
     else:
-        from retrainer.service.words import status_in_words
+        from retrainer.service.people.words import status_in_words
 
         for name, one in found.items():
             print(status_in_words(name, one))
@@ -291,21 +291,21 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from retrainer.service.status import explanation
+    from retrainer.service.people.status import explanation
 
     wiring = _wiring(options)
     found = explanation(_model(wiring, options.model), wiring.decisions, options.last)
     if options.json:
         print(json.dumps({"model": options.model, "decisions": found}))
     else:
-        from retrainer.service.words import decisions_in_words
+        from retrainer.service.people.words import decisions_in_words
 
         print(decisions_in_words(options.model, found))
     return DONE
 
 
 def _retrain(options: argparse.Namespace) -> int:
-    from retrainer.service.asking import Answer, ask, wait_for
+    from retrainer.service.people.asking import Answer, ask, wait_for
 
     wiring = _wiring(options)
     model = _model(wiring, options.model)
@@ -319,7 +319,7 @@ def _retrain(options: argparse.Namespace) -> int:
 
 
 def _pause_or_resume(options: argparse.Namespace) -> int:
-    from retrainer.service.asking import ask
+    from retrainer.service.people.asking import ask
 
     wiring = _wiring(options)
     ask(wiring.decisions, _model(wiring, options.model).name, options.kind, options.reason, wiring.clock)
@@ -330,9 +330,9 @@ def _pause_or_resume(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     from retrainer.replay.command import policies, recorded_options, table_options
     from retrainer.replay.progress import Progress
-    from retrainer.replay.report import encoded
+    from retrainer.replay.recorded.stored import replay_events, replay_stored, replay_topics
+    from retrainer.replay.report.report import encoded
     from retrainer.replay.run import replay_table, words
-    from retrainer.replay.stored import replay_events, replay_stored, replay_topics
 
     wirings: list[Wiring] = []
 
@@ -358,7 +358,7 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from retrainer.replay.report import encoded
+    from retrainer.replay.report.report import encoded
     from retrainer.tune.command import check_installed, run
 
     check_installed()

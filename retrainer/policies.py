@@ -21,17 +21,19 @@ from retrainer.config.triggers import (
     TriggerSettings,
     VolumeSettings,
 )
-from retrainer.domain.arrivals import width_of
-from retrainer.domain.coverage import CoveragePolicy
-from retrainer.domain.deliberation import Timetable
-from retrainer.domain.evaluation import WatchPolicy
+from retrainer.domain.deciding.deliberation import Timetable
+from retrainer.domain.deciding.situation import DecisionPolicy, Guards
+from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.events import Side
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import Absent, JoinPolicy
-from retrainer.domain.mapping import EventMapping
-from retrainer.domain.measures import Scores
-from retrainer.domain.situation import DecisionPolicy, Guards
-from retrainer.domain.training import Recipe, rows_needed_after_change
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.domain.join.rules import Absent, JoinPolicy
+from retrainer.domain.judging.order import Recipe, rows_needed_after_change
+from retrainer.domain.judging.verdicts import JudgePolicy
+from retrainer.domain.lateness.coverage import CoveragePolicy
+from retrainer.domain.mapping.mapping import EventMapping
+from retrainer.domain.metrics.windows import CountWindow, TimeWindow, Window
+from retrainer.domain.tally.arrivals import width_of
+from retrainer.domain.tally.measures import Scores
 from retrainer.domain.triggers.base import Trigger
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.drift import Drift
@@ -41,11 +43,9 @@ from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.triggers.trial import Trial
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import duration
-from retrainer.domain.verdicts import JudgePolicy
-from retrainer.domain.windows import CountWindow, TimeWindow, Window
 from retrainer.ports import Limits
+from retrainer.service.control.silence import SilencePolicy
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
-from retrainer.service.silence import SilencePolicy
 
 DEFAULT_TRIAL: Final = "trial"
 

@@ -1,7 +1,7 @@
 """What the service needs from the world outside, one small protocol each.
 
 Every adapter raises `Unreachable` when its world cannot be reached right now, and `Refused` when going on would
-break a promise. `retrainer/adapters/memory.py` has an in-memory twin of each.
+break a promise. `retrainer/adapters/memory/event_log.py` has an in-memory twin of each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Literal, Protocol
 from retrainer.domain.answers import Score
 from retrainer.domain.batches import Columns, RecordBatch
 from retrainer.domain.events import Partition
-from retrainer.domain.ingest import Remembered
+from retrainer.domain.join.ingest import Remembered
 from retrainer.domain.values import Micros
 
 Start = Literal["earliest", "latest"] | datetime | timedelta

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
-from retrainer.domain.arrivals import ArrivalKey
-from retrainer.domain.decisions import Decision
+from retrainer.domain.deciding.decisions import Decision
+from retrainer.domain.deciding.jobs import Job
+from retrainer.domain.deciding.ledger import LedgerRow
 from retrainer.domain.events import Partition, RecordQuarantined, Side
-from retrainer.domain.ingest import ModelDelta, Progress
-from retrainer.domain.jobs import Job
-from retrainer.domain.join import Status
-from retrainer.domain.ledger import LedgerRow
-from retrainer.domain.tallies import TallyKey
+from retrainer.domain.join.ingest import ModelDelta, Progress
+from retrainer.domain.join.rules import Status
+from retrainer.domain.tally.arrivals import ArrivalKey
+from retrainer.domain.tally.tallies import TallyKey
 from retrainer.domain.values import Micros, Slot
 
 SNAPSHOTS_KEPT: Final = 2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from retrainer.errors import Refused
 
 _SCRIPTS = Path(__file__).parents[1] / "docker" / "kafka"

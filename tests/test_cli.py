@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrainer.cli import main
-from retrainer.service import asking
+from retrainer.service.people import asking
 
 MINIMAL = """\
 kafka: {bootstrap_servers: "localhost:9092"}

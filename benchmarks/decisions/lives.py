@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.decisions import late, million, streams
 from benchmarks.decisions.streams import Cells
+from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.triggers.base import Reading, Scene, Trigger
 from retrainer.domain.triggers.change import Change
 from retrainer.domain.values import SLOT_WIDTH
-from retrainer.domain.windows import CountWindow, History
 
 SLOT: Final = 100
 LENGTH: Final = 100_000

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from benchmarks.decisions.streams import SLOT
-from retrainer.domain.sequential import (
+from retrainer.domain.triggers.sequential import (
     HORIZON,
     Reference,
     Sums,

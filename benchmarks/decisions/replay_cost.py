@@ -27,9 +27,9 @@ from benchmarks.harness import MIB, Row, fresh, report, resident, say
 from retrainer.config.load import load as load_config
 from retrainer.domain.values import SECOND
 from retrainer.policies import model_policy
-from retrainer.replay.engine import Played, play
 from retrainer.replay.options import TableOptions, Warm
-from retrainer.replay.table import load as load_table
+from retrainer.replay.table.engine import Played, play
+from retrainer.replay.table.table import load as load_table
 
 REAL: Final = ("elec2", "powersupply", "noaa")
 ROWS_A_SLOT: Final = (100, 1000)

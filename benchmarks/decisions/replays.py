@@ -34,11 +34,11 @@ from benchmarks.harness import say, table
 from retrainer.config.load import load as load_config
 from retrainer.domain.values import SECOND, Micros
 from retrainer.policies import model_policy
-from retrainer.replay.baselines import never, no_change, value
-from retrainer.replay.engine import Played, play
 from retrainer.replay.options import TableOptions, Warm
-from retrainer.replay.report import verdict_of
-from retrainer.replay.table import load as load_table
+from retrainer.replay.report.report import verdict_of
+from retrainer.replay.table.baselines import never, no_change, value
+from retrainer.replay.table.engine import Played, play
+from retrainer.replay.table.table import load as load_table
 from retrainer.service.policy import ModelPolicy
 
 CONFIG: Final = """\

@@ -8,11 +8,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retrainer.domain.training import TrainingResult
-from retrainer.replay.learning import Served, Trainer
-from retrainer.replay.models import Costs, Version
-from retrainer.replay.table import Table
-from retrainer.replay.values import Values, form_for
+from retrainer.domain.judging.order import TrainingResult
+from retrainer.replay.table.learning import Served, Trainer
+from retrainer.replay.table.models import Costs, Version
+from retrainer.replay.table.table import Table
+from retrainer.replay.table.values import Values, form_for
 from retrainer.service.policy import ModelPolicy
 from retrainer.training.fit import Fitter
 

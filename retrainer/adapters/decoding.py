@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from retrainer.domain.batches import Column, Columns
-from retrainer.domain.mapping import Unusable
+from retrainer.domain.mapping.mapping import Unusable
 
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DEEPEST_NUMBER: Final = 16

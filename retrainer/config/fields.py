@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, get_args
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from retrainer.config.section import Section
-from retrainer.domain.mapping import Field
+from retrainer.domain.mapping.mapping import Field
 from retrainer.domain.values import TimeUnit
 
 PATH_PATTERN: Final = r"^(\$key|\$timestamp|\$value|\$headers\.[^.]+|[^$.][^.]*)(\.[^.]+)*$"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from retrainer.domain.metrics import METRICS, Metric, Task
+from retrainer.domain.metrics.registry import METRICS, Metric, Task
 
 __all__ = ["DEFAULT_METRIC", "METRICS", "Metric", "Task", "metrics_of"]
 

@@ -14,7 +14,7 @@ from retrainer.config.notation import ClassName, Duration, MetricName, Name, Reg
 from retrainer.config.section import NOT_EMPTY, Misfit, Section
 from retrainer.config.training import GuardSettings, JudgeSettings, PromotionSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
-from retrainer.domain.slices import SlicePolicy
+from retrainer.domain.mapping.slices import SlicePolicy
 
 
 def _parse_slice(value: object) -> SlicePolicy:

@@ -25,9 +25,9 @@ from retrainer.config.quantities import (
     parse_duration,
     parse_size,
 )
-from retrainer.domain.conditions import Condition
-from retrainer.domain.conditions import parse as parse_condition
-from retrainer.domain.training import RowsPolicy
+from retrainer.domain.deciding.conditions import Condition
+from retrainer.domain.deciding.conditions import parse as parse_condition
+from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.values import canonical, duration
 
 T = TypeVar("T")

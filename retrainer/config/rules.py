@@ -25,8 +25,8 @@ from retrainer.config.suggest import did_you_mean
 from retrainer.config.training import JudgeSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
 from retrainer.domain.answers import class_text
-from retrainer.domain.conditions import Condition
-from retrainer.domain.slices import SlicePolicy
+from retrainer.domain.deciding.conditions import Condition
+from retrainer.domain.mapping.slices import SlicePolicy
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from retrainer.config.notation import (
     Text,
 )
 from retrainer.config.section import NOT_EMPTY, Misfit, Section
-from retrainer.domain.training import RowsPolicy
+from retrainer.domain.judging.order import RowsPolicy
 
 
 class GuardSettings(Section):

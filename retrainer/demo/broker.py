@@ -13,8 +13,8 @@ from typing import Any, Final
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from retrainer.adapters import kafka_client
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka import client as kafka_client
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from retrainer.errors import Unreachable
 
 VARIABLE: Final = "KAFKA_BOOTSTRAP"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from retrainer.replay.engine import Tell
+from retrainer.replay.table.engine import Tell
 
 
 class Progress:

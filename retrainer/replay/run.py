@@ -10,16 +10,16 @@ from time import perf_counter
 from retrainer.domain.answers import Task
 from retrainer.domain.values import span_text
 from retrainer.errors import Refused
-from retrainer.replay import report
-from retrainer.replay.baselines import baselines
-from retrainer.replay.engine import Played, play
 from retrainer.replay.hearing import heard
-from retrainer.replay.notes import notes_of
 from retrainer.replay.options import TableOptions, WrongOption
-from retrainer.replay.page import page
 from retrainer.replay.progress import Progress
-from retrainer.replay.report import Json, Replayed
-from retrainer.replay.table import Table, load
+from retrainer.replay.report import report
+from retrainer.replay.report.notes import notes_of
+from retrainer.replay.report.page import page
+from retrainer.replay.report.report import Json, Replayed
+from retrainer.replay.table.baselines import baselines
+from retrainer.replay.table.engine import Played, play
+from retrainer.replay.table.table import Table, load
 from retrainer.service.policy import ModelPolicy
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Record
-from retrainer.domain.ingest import ModelIngest
-from retrainer.domain.mapping import Envelope, Unusable
+from retrainer.domain.join.ingest import ModelIngest
+from retrainer.domain.mapping.mapping import Envelope, Unusable
 from retrainer.ports import Decoder
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrainer.domain.coverage import CoveragePolicy
-from retrainer.domain.evaluation import WatchPolicy
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.situation import DecisionPolicy
-from retrainer.domain.training import Recipe
+from retrainer.domain.deciding.situation import DecisionPolicy
+from retrainer.domain.deciding.watch import WatchPolicy
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.domain.judging.order import Recipe
+from retrainer.domain.judging.verdicts import JudgePolicy
+from retrainer.domain.lateness.coverage import CoveragePolicy
 from retrainer.domain.values import SECOND, Micros
-from retrainer.domain.verdicts import JudgePolicy
 from retrainer.ports import Limits, Timetable
 
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from retrainer.domain.paired import better_by
-from retrainer.domain.training import TrainingResult, TrainingSpec, steps_of
-from retrainer.domain.verdicts import Bench, verdict_of
+from retrainer.domain.judging.order import TrainingResult, TrainingSpec, steps_of
+from retrainer.domain.judging.paired import better_by
+from retrainer.domain.judging.verdicts import Bench, verdict_of
 from retrainer.training.champion import Ask, ChampionSide, champion_side
 from retrainer.training.checks import checked, profile
 from retrainer.training.comparing import standard_error

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from retrainer.domain.answers import answer_of
-from retrainer.domain.challenge import Differences
-from retrainer.domain.training import TrainingResult, TrainingSpec
+from retrainer.domain.judging.challenge import Differences
+from retrainer.domain.judging.order import TrainingResult, TrainingSpec
 from retrainer.training.champion import Ask, champion_side
 from retrainer.training.dataset import Rows
 from retrainer.training.judge import bench_of, metrics_of

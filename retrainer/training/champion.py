@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from retrainer.domain.answers import answer_of
-from retrainer.domain.training import Column, TrainingSpec
+from retrainer.domain.judging.order import Column, TrainingSpec
 from retrainer.training.dataset import Rows
 
 _log = logging.getLogger(__name__)

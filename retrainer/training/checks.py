@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype, is_object_dtype
 
-from retrainer.domain.checks import FEWEST, findings, rows_look_sound
-from retrainer.domain.findings import Finding
-from retrainer.domain.profiles import MOST_FEATURES, Column, Profile, profile_of
-from retrainer.domain.slices import LONGEST_VALUE
-from retrainer.domain.training import TrainingResult, TrainingSpec
+from retrainer.domain.features.findings import Finding
+from retrainer.domain.features.profiles import MOST_FEATURES, Column, Profile, profile_of
+from retrainer.domain.judging.checks import FEWEST, findings, rows_look_sound
+from retrainer.domain.judging.order import TrainingResult, TrainingSpec
+from retrainer.domain.judging.verdicts import verdict_of
+from retrainer.domain.mapping.slices import LONGEST_VALUE
 from retrainer.domain.values import canonical
-from retrainer.domain.verdicts import verdict_of
 from retrainer.training.dataset import Rows
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from retrainer.domain.training import TrainingResult
+from retrainer.domain.judging.order import TrainingResult
 from retrainer.training.order import CannotTrain, read_order, write_result
 
 _log = logging.getLogger(__name__)

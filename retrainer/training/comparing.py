@@ -12,11 +12,11 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.special import stdtr
 
-from retrainer.domain import metrics
 from retrainer.domain.answers import answer_of
-from retrainer.domain.challenge import RowLoss
-from retrainer.domain.paired import Answers, Compare, Comparison, better_by, compare_accuracy
-from retrainer.domain.verdicts import Bench
+from retrainer.domain.judging.challenge import RowLoss
+from retrainer.domain.judging.paired import Answers, Compare, Comparison, better_by, compare_accuracy
+from retrainer.domain.judging.verdicts import Bench
+from retrainer.domain.metrics import registry as metrics
 from retrainer.training.losses import MEANS, kind_of, losses
 
 FEWEST_RESAMPLES: Final = 2_000

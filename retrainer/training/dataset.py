@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrainer.domain.training import Column, RowRange
+from retrainer.domain.judging.order import Column, RowRange
 from retrainer.training.order import CannotTrain
 
 Texts = npt.NDArray[np.str_]

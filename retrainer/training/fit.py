@@ -11,7 +11,7 @@ import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from retrainer.domain.training import Recipe
+from retrainer.domain.judging.order import Recipe
 from retrainer.training.dataset import Rows
 from retrainer.training.form import Form
 from retrainer.training.order import CannotTrain, TooFewRows

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from retrainer.domain.answers import Score, Task, answer_of, score_of, with_score
-from retrainer.domain.measures import Expand, expansion
-from retrainer.domain.metrics import METRICS
-from retrainer.domain.training import TrainingSpec
+from retrainer.domain.judging.order import TrainingSpec
+from retrainer.domain.metrics.registry import METRICS
+from retrainer.domain.tally.measures import Expand, expansion
 from retrainer.domain.values import canonical
 
 Wanted = Literal["none", "if_given", "needed"]

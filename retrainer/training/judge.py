@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from retrainer.domain import metrics, verdicts
-from retrainer.domain.challenge import RowLoss
-from retrainer.domain.metrics import Estimate
-from retrainer.domain.paired import Answers
-from retrainer.domain.training import TrainingSpec
+from retrainer.domain.judging import verdicts
+from retrainer.domain.judging.challenge import RowLoss
+from retrainer.domain.judging.order import TrainingSpec
+from retrainer.domain.judging.paired import Answers
+from retrainer.domain.judging.verdicts import Bench, Gate, HeldOut
+from retrainer.domain.metrics import registry as metrics
+from retrainer.domain.metrics.registry import Estimate
 from retrainer.domain.values import canonical, iso
-from retrainer.domain.verdicts import Bench, Gate, HeldOut
 from retrainer.training.champion import ChampionSide
 from retrainer.training.comparing import comparison_for
 from retrainer.training.dataset import Rows

@@ -9,11 +9,11 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from retrainer.domain import metrics
 from retrainer.domain.answers import answer_of
-from retrainer.domain.challenge import Differences, RowLoss
-from retrainer.domain.paired import Answers
-from retrainer.domain.verdicts import Bench
+from retrainer.domain.judging.challenge import Differences, RowLoss
+from retrainer.domain.judging.paired import Answers
+from retrainer.domain.judging.verdicts import Bench
+from retrainer.domain.metrics import registry as metrics
 
 Losses = npt.NDArray[np.float64]
 """One for each row; NaN where the row says nothing (a relative error of a label that is 0, a missing score)."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from retrainer.domain.metrics import METRICS
-from retrainer.domain.training import FORMAT, RESULT_FILE, SPEC_FILE, TrainingResult, TrainingSpec
+from retrainer.domain.judging.order import FORMAT, RESULT_FILE, SPEC_FILE, TrainingResult, TrainingSpec
+from retrainer.domain.metrics.registry import METRICS
 from retrainer.errors import RetrainerError
 
 

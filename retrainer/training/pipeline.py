@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.utils import get_tags
 
-from retrainer.domain.training import Recipe
+from retrainer.domain.judging.order import Recipe
 from retrainer.training.order import CannotTrain, TooFewRows
 
 Kind = Literal["number", "text"]

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrainer.domain.answers import answer_of
-from retrainer.domain.training import REPORT_FOLDER, Column, RowRange, TrainingResult, TrainingSpec
+from retrainer.domain.judging.order import REPORT_FOLDER, Column, RowRange, TrainingResult, TrainingSpec
+from retrainer.domain.judging.verdicts import Verdict
 from retrainer.domain.values import iso
-from retrainer.domain.verdicts import Verdict
 from retrainer.training.candidate import Candidate
 
 VERDICT_FILE = "verdict.json"

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from retrainer.domain.training import (
+from retrainer.domain.judging.order import (
     RowsPolicy,
     TrainingSpec,
     holdout_rows,

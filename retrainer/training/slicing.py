@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from retrainer.domain.paired import Answers, better_by
-from retrainer.domain.slices import MOST_KEPT, SlicePolicy, slices_of
-from retrainer.domain.verdicts import Bench, Gate, HeldOut
+from retrainer.domain.judging.paired import Answers, better_by
+from retrainer.domain.judging.verdicts import Bench, Gate, HeldOut
+from retrainer.domain.mapping.slices import MOST_KEPT, SlicePolicy, slices_of
 from retrainer.training.comparing import chance_worse
 from retrainer.training.dataset import Rows
 

@@ -15,7 +15,7 @@ from typing import Final
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from retrainer.domain.training import (
+from retrainer.domain.judging.order import (
     CHALLENGER_FOLDER,
     CHAMPION_FOLDER,
     DATASET_FILE,
@@ -25,7 +25,7 @@ from retrainer.domain.training import (
     TrainingResult,
     TrainingSpec,
 )
-from retrainer.domain.verdicts import Gate, verdict_of
+from retrainer.domain.judging.verdicts import Gate, verdict_of
 from retrainer.training.candidate import Candidate, classes_in, make_candidate
 from retrainer.training.challenger import compare
 from retrainer.training.champion import Ask

@@ -8,12 +8,12 @@ from typing import Final
 
 import numpy as np
 
-from retrainer.domain import metrics
+from retrainer.domain.metrics import registry as metrics
 from retrainer.domain.values import Micros
 from retrainer.errors import RetrainerError
-from retrainer.replay import baselines
-from retrainer.replay.engine import Played, Tell, play
-from retrainer.replay.table import MISSING, Codes, Table
+from retrainer.replay.table import baselines
+from retrainer.replay.table.engine import Played, Tell, play
+from retrainer.replay.table.table import MISSING, Codes, Table
 from retrainer.service.policy import ModelPolicy
 from retrainer.tune.edits import Unplayable
 from retrainer.tune.space import Point

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from retrainer.replay.report import Json
+from retrainer.replay.report.report import Json
 from retrainer.tune.folds import Fold, Walked
 from retrainer.tune.options import TuneOptions
 from retrainer.tune.plays import Plays, Scored, Stretch, rounded

@@ -11,15 +11,15 @@ from typing import Final
 
 from retrainer.config.load import Loaded
 from retrainer.config.model import ModelSettings
-from retrainer.domain.metrics import METRICS
+from retrainer.domain.metrics.registry import METRICS
 from retrainer.errors import ConfigError, Refused
 from retrainer.policies import model_policy
 from retrainer.replay.hearing import heard
 from retrainer.replay.options import WrongOption
 from retrainer.replay.progress import Progress
-from retrainer.replay.report import Json, encoded
+from retrainer.replay.report.report import Json, encoded
 from retrainer.replay.run import check_delay, prepare
-from retrainer.replay.table import Table, load
+from retrainer.replay.table.table import Table, load
 from retrainer.service.policy import ModelPolicy
 from retrainer.tune.edits import Unplayable, edits, settings_with
 from retrainer.tune.folds import Walked, walk

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from retrainer.replay.engine import Tell
+from retrainer.replay.table.engine import Tell
 from retrainer.tune.edits import Unplayable
 from retrainer.tune.plays import Plays, Scored
 from retrainer.tune.space import TRIGGERS, Knob, Point, Space

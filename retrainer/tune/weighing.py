@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from retrainer.replay.engine import Tell
+from retrainer.replay.table.engine import Tell
 from retrainer.tune.edits import Unplayable
 from retrainer.tune.plays import Plays, rounded
 from retrainer.tune.space import Point, Space

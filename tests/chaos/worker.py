@@ -13,8 +13,9 @@ from typing import Final
 from unittest.mock import patch
 
 from retrainer import bootstrap, cli
-from retrainer.adapters import kafka, roles
+from retrainer.adapters import role_processes as roles
 from retrainer.adapters.clock import SystemClock
+from retrainer.adapters.kafka import log as kafka
 
 CLOCK: Final = "CHAOS_CLOCK"
 """The environment variable that names a file with the clock's error in microseconds."""

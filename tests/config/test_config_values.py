@@ -16,11 +16,11 @@ from retrainer.config.load import load
 from retrainer.config.model import ModelSettings
 from retrainer.config.settings import Settings
 from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
-from retrainer.domain.conditions import parse
-from retrainer.domain.join import Absent
-from retrainer.domain.mapping import Field
-from retrainer.domain.slices import SlicePolicy
-from retrainer.domain.training import RowsPolicy
+from retrainer.domain.deciding.conditions import parse
+from retrainer.domain.join.rules import Absent
+from retrainer.domain.judging.order import RowsPolicy
+from retrainer.domain.mapping.mapping import Field
+from retrainer.domain.mapping.slices import SlicePolicy
 from retrainer.domain.values import SECOND
 from retrainer.policies import model_policy
 

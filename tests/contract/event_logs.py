@@ -14,8 +14,8 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import OffsetSpec
 
-from retrainer.adapters.kafka import KafkaLog
-from retrainer.adapters.memory import MemoryLog
+from retrainer.adapters.kafka.log import KafkaLog
+from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Unreachable
 from retrainer.ports import EventLog

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrainer.domain.events import Label, Origin, Partition, Prediction
-from retrainer.domain.index import JoinTable
-from retrainer.domain.ingest import Progress, Remembered
-from retrainer.domain.join import JoinPolicy
-from tests.domain.test_index import Fed, Step, facts
+from retrainer.domain.join.ingest import Progress, Remembered
+from retrainer.domain.join.rules import JoinPolicy
+from retrainer.domain.join.table import JoinTable
+from tests.domain.join.test_table import Fed, Step, facts
 from tests.service.world import MINUTE
 
 NAME = "000001-00000001.snapshot"

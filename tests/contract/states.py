@@ -16,17 +16,17 @@ from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.housekeeping import SqlHousekeepingState
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.memory_housekeeping import MemoryHousekeepingState
-from retrainer.adapters.memory_manifest import MemoryManifest
-from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState
-from retrainer.domain.decisions import Decision, Outcome
+from retrainer.adapters.memory.housekeeping import MemoryHousekeepingState
+from retrainer.adapters.memory.manifest import MemoryManifest
+from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
+from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.ledger import Act, LedgerRow
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
-from retrainer.domain.ingest import ModelDelta, Progress
-from retrainer.domain.join import Status
-from retrainer.domain.ledger import Act, LedgerRow
-from retrainer.domain.tallies import WHOLE, TallyKey
+from retrainer.domain.join.ingest import ModelDelta, Progress
+from retrainer.domain.join.rules import Status
+from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Micros
-from retrainer.service.status import ReadableState
+from retrainer.service.people.status import ReadableState
 from retrainer.stores import Flush, HousekeepingState, IngestState, Lease, NewSegment, Request, Step, StoredPosition
 
 AT = Partition("predictions", 0)

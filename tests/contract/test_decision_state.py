@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_manifest import MemoryManifest
-from retrainer.adapters.memory_state import MemoryDecisionState
-from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
-from retrainer.domain.decisions import Outcome
+from retrainer.adapters.memory.manifest import MemoryManifest
+from retrainer.adapters.memory.state import MemoryDecisionState
+from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.jobs import JobState, job_for
+from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.events import Side
-from retrainer.domain.jobs import JobState, job_for
-from retrainer.domain.ledger import Act
-from retrainer.domain.training import RowRange, TrainingResult
-from retrainer.domain.verdicts import Gate, Verdict
+from retrainer.domain.judging.order import RowRange, TrainingResult
+from retrainer.domain.judging.verdicts import Gate, Verdict
+from retrainer.domain.tally.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
 from retrainer.errors import Fenced, RetrainerError, Unreachable
-from retrainer.service.status import ReadableState
+from retrainer.service.people.status import ReadableState
 from retrainer.stores import IngestView, Lease, SlotRange
 from tests.contract.states import (
     NOW,

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.domain.mapping import LONGEST_REASON, Unusable
+from retrainer.domain.mapping.mapping import LONGEST_REASON, Unusable
 from tests.domain.making import quick, thorough
-from tests.domain.records import ODDITIES, written
+from tests.domain.mapping.records import ODDITIES, written
 
 DECODER = JsonDecoder()
 NAMES = st.sampled_from(["a", "b", "", "ä", "\U0001f600", 'q"', "b\\", "\n", "\x7f", "$value", "type"])

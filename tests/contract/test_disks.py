@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.disk import RESERVE, LocalDisk
-from retrainer.adapters.memory import MemoryDisk
+from retrainer.adapters.files.disk import RESERVE, LocalDisk
+from retrainer.adapters.memory.event_log import MemoryDisk
 from retrainer.ports import Disk
 from tests.small_disk import on_a_small_disk
 
@@ -65,7 +65,7 @@ def test_a_folder_that_cannot_be_used_reserves_nothing(tmp_path: Path) -> None:
 SCRIPT = """
 import os
 from pathlib import Path
-from retrainer.adapters.disk import LocalDisk
+from retrainer.adapters.files.disk import LocalDisk
 
 MIB = 2**20
 state = Path(FOLDER)

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from retrainer.adapters import broker as broker_module
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka import broker as broker_module
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from retrainer.errors import Refused, Unreachable
 from tests.waiting import eventually
 
 _STARTS_ONE_AND_WAITS = """
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 with EmbeddedBroker() as broker:
     print(broker.bootstrap_servers, flush=True)
     input()

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from retrainer.adapters import kafka as kafka_module
+from retrainer.adapters.kafka import log as kafka_module
 from retrainer.domain.events import Partition, Record
 from retrainer.ports import EventLog, Extent
 from tests.contract.event_logs import EmbeddedRig, Rig, read

@@ -11,11 +11,11 @@ from contextlib import closing
 
 import pytest
 
-from retrainer.adapters import broker as broker_module
-from retrainer.adapters import kafka as kafka_module
-from retrainer.adapters.broker import EmbeddedBroker
-from retrainer.adapters.kafka import KafkaLog
-from retrainer.adapters.memory import MemoryLog
+from retrainer.adapters.kafka import broker as broker_module
+from retrainer.adapters.kafka import log as kafka_module
+from retrainer.adapters.kafka.broker import EmbeddedBroker
+from retrainer.adapters.kafka.log import KafkaLog
+from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.domain.events import Partition
 from retrainer.errors import PositionLost, Unreachable
 from retrainer.ports import EventLog

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from retrainer.adapters.manifest import segments as rows
-from retrainer.domain.jobs import JobState, job_for
+from retrainer.domain.deciding.jobs import JobState, job_for
 from retrainer.errors import Fenced, Refused, Unreachable
 from retrainer.stores import Lease, MergedSegment, SegmentOutline, StoredPart
 from tests.contract.states import AT, NOW, MemoryRig, Rig, SqlRig, begun, decision, flush, segment, step

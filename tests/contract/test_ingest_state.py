@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_manifest import MemoryManifest
-from retrainer.adapters.memory_state import MemoryIngestState
+from retrainer.adapters.memory.manifest import MemoryManifest
+from retrainer.adapters.memory.state import MemoryIngestState
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
-from retrainer.domain.ingest import Progress
+from retrainer.domain.join.ingest import Progress
 from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
 from retrainer.stores import IngestState, StoredPosition, StoredProgress
 from tests.contract.states import (

@@ -14,10 +14,10 @@ from kafka import KafkaProducer, TopicPartition
 from kafka.future import Future
 from kafka.record.default_records import DefaultRecordBatch
 
-from retrainer.adapters import kafka as kafka_module
-from retrainer.adapters import kafka_client
-from retrainer.adapters.broker import EmbeddedBroker
-from retrainer.adapters.kafka import KafkaLog
+from retrainer.adapters.kafka import client as kafka_client
+from retrainer.adapters.kafka import log as kafka_module
+from retrainer.adapters.kafka.broker import EmbeddedBroker
+from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused, Unreachable
 from tests.brokers import ApacheKafka

@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
+from retrainer.adapters.files.segments import LocalSegments
 from retrainer.adapters.manifest import migrations, schema
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.adapters.segments import LocalSegments
-from retrainer.domain.decisions import Outcome
+from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.jobs import JobState
+from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.events import Partition, Record
-from retrainer.domain.ingest import Progress
-from retrainer.domain.jobs import JobState
-from retrainer.domain.ledger import Act
+from retrainer.domain.join.ingest import Progress
 from retrainer.domain.values import SECOND
 from retrainer.errors import Unreachable
 from retrainer.stores import MergedSegment, StoredPart, StoredPosition, StoredProgress

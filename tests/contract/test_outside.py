@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from retrainer.adapters.outside import load_trigger
+from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.triggers.base import Level, Scene
-from retrainer.domain.windows import CountWindow, History
 
 MODULE = """
 from retrainer.domain.triggers.base import Level, Reading

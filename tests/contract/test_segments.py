@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrainer.adapters.memory_segments import MemorySegments
-from retrainer.adapters.segments import LocalSegments
+from retrainer.adapters.files.segments import LocalSegments
+from retrainer.adapters.memory.segments import MemorySegments
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Refused, Unreachable

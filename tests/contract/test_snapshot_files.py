@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xxhash import xxh3_128
 
-from retrainer.adapters.snapshots import LocalSnapshots
+from retrainer.adapters.files.snapshots import LocalSnapshots
 from retrainer.errors import Refused, Unreachable
 from tests.contract.saved import AFTER, NAME, remembered, some, table
 from tests.small_disk import on_a_small_disk
@@ -222,7 +222,7 @@ def test_a_full_disk_is_out_of_reach_and_keeps_what_was_there(tmp_path: Path) ->
 
 _ON_A_FULL_DISK = """
 from pathlib import Path
-from retrainer.adapters.snapshots import LocalSnapshots
+from retrainer.adapters.files.snapshots import LocalSnapshots
 from retrainer.errors import Unreachable
 from tests.contract.saved import large, remembered, restored
 

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from retrainer.adapters.memory_segments import MemorySnapshots
-from retrainer.adapters.snapshots import LocalSnapshots
+from retrainer.adapters.files.snapshots import LocalSnapshots
+from retrainer.adapters.memory.segments import MemorySnapshots
 from retrainer.domain.events import Label, Origin, Partition
-from retrainer.domain.index import JoinTable
-from retrainer.domain.ingest import ModelIngest, Progress, Remembered
-from retrainer.domain.rows import Extra
+from retrainer.domain.join.ingest import ModelIngest, Progress, Remembered
+from retrainer.domain.join.rows import Extra
+from retrainer.domain.join.table import JoinTable
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import Snapshots
 from tests.contract.saved import JOIN, NAME, large, remembered, restored, some, table, ways_on
-from tests.domain.reference import ReferenceIndex
-from tests.domain.test_index import STEPS, Fed, Step, feed
+from tests.domain.join.reference import ReferenceIndex
+from tests.domain.join.test_table import STEPS, Fed, Step, feed
 from tests.service.world import EPOCH, FLIGHTS, LABELLED, MINUTE, PREDICTED
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from retrainer.domain.ingest import ModelDelta, Progress
+from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.errors import Fenced, RetrainerError
 from retrainer.stores import NewSnapshot, StoredSnapshot
 from tests.contract.states import AT, NOW, OTHER, MemoryRig, Rig, SqlRig, begun, flush, segment

@@ -9,9 +9,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 from hypothesis import HealthCheck, settings
 
+from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record
-from retrainer.domain.jobs import Job
-from retrainer.domain.mapping import Envelope
+from retrainer.domain.mapping.mapping import Envelope
 from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros
 
 T = TypeVar("T")

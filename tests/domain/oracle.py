@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from retrainer.domain.events import Label, Prediction, Side
-from retrainer.domain.join import JoinPolicy, Status
-from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
+from retrainer.domain.join.rules import JoinPolicy, Status
+from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from retrainer.domain.evaluation import Memory
+from retrainer.domain.deciding.watch import Memory
 from retrainer.domain.frozen import changed
 
 

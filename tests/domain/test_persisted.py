@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain import evaluation, training
-from retrainer.domain.challenge import Differences, RowLoss
-from retrainer.domain.decisions import Decision, Outcome
-from retrainer.domain.evaluation import Memory
-from retrainer.domain.jobs import Job, JobState
-from retrainer.domain.metrics import Estimate
-from retrainer.domain.training import Recipe, RowRange, RowsPolicy, TrainingResult, TrainingSpec
+from retrainer.domain.deciding import watch as evaluation
+from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.jobs import Job, JobState
+from retrainer.domain.deciding.watch import Memory
+from retrainer.domain.judging import order as training
+from retrainer.domain.judging.challenge import Differences, RowLoss
+from retrainer.domain.judging.order import Recipe, RowRange, RowsPolicy, TrainingResult, TrainingSpec
+from retrainer.domain.judging.verdicts import Gate, JudgePolicy, Verdict
+from retrainer.domain.metrics.registry import Estimate
 from retrainer.domain.triggers.base import Level, Reading
-from retrainer.domain.verdicts import Gate, JudgePolicy, Verdict
 from tests.domain.making import quick, restored
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.stage import Mlflow, Stage
 
 _NUMBERS = itertools.count(1)

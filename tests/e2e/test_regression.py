@@ -21,7 +21,7 @@ import pytest
 from kafka import KafkaProducer
 from scipy.stats import norm, ttest_rel
 
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.crowd import MINUTE, Clock, Crowd
 from tests.e2e.stage import Mlflow
 from tests.waiting import eventually

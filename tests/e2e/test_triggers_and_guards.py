@@ -15,7 +15,7 @@ from typing import Final
 import psutil
 import pytest
 
-from retrainer.adapters.broker import EmbeddedBroker
+from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.crowd import HOUR, Crowd, crowd, says_the_same
 from tests.e2e.stage import Mlflow
 from tests.waiting import eventually

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service.control import Control, model
+from tests.service.controlling import Control, model
 from tests.service.world import World
 
 

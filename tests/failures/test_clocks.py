@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.service.control import Control
+from tests.service.controlling import Control
 from tests.service.world import World
 
 JUMPS = [-86_400 * 365, -3600, 3600, 86_400 * 365]

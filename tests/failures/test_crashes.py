@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.segments import LocalSegments
-from retrainer.domain.jobs import JobState
+from retrainer.adapters.files.segments import LocalSegments
+from retrainer.domain.deciding.jobs import JobState
 from retrainer.errors import Refused
-from tests.service.control import Control
+from tests.service.controlling import Control
 from tests.service.world import LABELLED, PREDICTED, Crash, World
 from tests.waiting import eventually
 
@@ -46,7 +46,7 @@ def test_case_01_a_file_that_a_crash_left_half_written_is_swept_and_its_records_
 WRITER = """
 import sys
 from pathlib import Path
-from retrainer.adapters.segments import LocalSegments
+from retrainer.adapters.files.segments import LocalSegments
 
 segments = LocalSegments(Path(sys.argv[1]))
 content = bytes(range(256)) * 16384

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory import MemoryDisk
-from retrainer.adapters.segments import LocalSegments
-from retrainer.service.space import Space
+from retrainer.adapters.files.segments import LocalSegments
+from retrainer.adapters.memory.event_log import MemoryDisk
+from retrainer.service.ingest.space import Space
 from tests.service.world import World
 from tests.small_disk import on_a_small_disk
 
@@ -17,9 +17,9 @@ FULL = """
 import random
 from pathlib import Path
 
-from retrainer.adapters.disk import LocalDisk
-from retrainer.adapters.segments import LocalSegments
-from retrainer.service.space import Space
+from retrainer.adapters.files.disk import LocalDisk
+from retrainer.adapters.files.segments import LocalSegments
+from retrainer.service.ingest.space import Space
 from tests.contract.states import SqlRig
 from tests.service.world import World
 

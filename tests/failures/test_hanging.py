@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from retrainer.adapters.clock import SystemClock
-from retrainer.adapters.roles import RoleProcess, SystemdHeart
+from retrainer.adapters.role_processes import RoleProcess, SystemdHeart
 from retrainer.service import supervisor as supervisor_module
 from retrainer.service.supervisor import Supervisor
 from tests.entries import Entries
@@ -23,7 +23,7 @@ from tests.waiting import eventually
 ROLE = """
 import time
 from threading import Event
-from retrainer.adapters.roles import heart_of_this_process, watch_starter
+from retrainer.adapters.role_processes import heart_of_this_process, watch_starter
 from retrainer.service.heart import Beating
 
 watch_starter(lambda: __import__("os")._exit(1))
@@ -81,7 +81,7 @@ def test_case_17_a_role_that_hangs_is_killed_and_started_again(roles: Started, m
 def test_a_heartbeat_outlives_a_supervisor_that_does_not_listen(roles: Started) -> None:
     """The pipe holds so many beats; a role never waits for somebody to take them out."""
     script = (
-        "from retrainer.adapters.roles import heart_of_this_process\n"
+        "from retrainer.adapters.role_processes import heart_of_this_process\n"
         "heart = heart_of_this_process()\n"
         "for _ in range(200_000): heart.beat()\n"
         "raise SystemExit(7)\n"
@@ -99,7 +99,7 @@ def test_systemd_hears_the_heartbeat(tmp_path: Path, abstract: bool) -> None:
         systemd.settimeout(20)
         script = (
             "import os\n"
-            "from retrainer.adapters.roles import heart_of_this_process\n"
+            "from retrainer.adapters.role_processes import heart_of_this_process\n"
             "heart_of_this_process().beat()\n"
             "assert 'NOTIFY_SOCKET' not in os.environ\n"
         )

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters import filesystems
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.filesystems import is_network, kind_of, network_filesystem
-from retrainer.adapters.memory import MemoryLog
-from retrainer.adapters.memory_registry import MemoryRegistry
-from retrainer.service.check import Outside, connect
+from retrainer.adapters.files import filesystems
+from retrainer.adapters.files.filesystems import is_network, kind_of, network_filesystem
+from retrainer.adapters.memory.event_log import MemoryLog
+from retrainer.adapters.memory.registry import MemoryRegistry
+from retrainer.service.people.check import Outside, connect
 from tests.clock import FakeClock
 
 MOUNTS = """\
@@ -100,7 +100,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from retrainer.adapters import filesystems
+from retrainer.adapters.files import filesystems
 from retrainer.cli import main
 
 filesystems._MOUNTS = Path(sys.argv[1])

@@ -15,16 +15,16 @@ from typing import cast
 import pytest
 from kafka import TopicPartition
 
-from retrainer.adapters import kafka as kafka_module
-from retrainer.adapters.broker import EmbeddedBroker
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.kafka import KafkaLog
+from retrainer.adapters.kafka import log as kafka_module
+from retrainer.adapters.kafka.broker import EmbeddedBroker
+from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.domain.batches import Columns
 from retrainer.domain.events import Partition
 from retrainer.errors import Unreachable
-from retrainer.service.worker import Worker
+from retrainer.service.ingest.worker import Worker
 from tests.contract.event_logs import EmbeddedRig
-from tests.service.control import Control
+from tests.service.controlling import Control
 from tests.service.world import LABELLED, PREDICTED, Log, World, at, policy
 from tests.waiting import eventually
 

@@ -26,7 +26,7 @@ def test_case_10_a_worker_that_was_succeeded_can_commit_nothing(world: World) ->
 LOCKED = """
 import sys
 from pathlib import Path
-from retrainer.adapters.roles import FolderLock
+from retrainer.adapters.role_processes import FolderLock
 from retrainer.errors import Refused
 
 lock = FolderLock(Path(sys.argv[1]), sys.argv[2])

@@ -11,8 +11,8 @@ from typing import cast
 
 import pytest
 
-from retrainer.adapters.broker import EmbeddedBroker
-from retrainer.adapters.kafka import KafkaLog
+from retrainer.adapters.kafka.broker import EmbeddedBroker
+from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused, Unreachable

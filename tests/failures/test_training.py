@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from retrainer.adapters import mlflow_connection
-from retrainer.adapters.memory_registry import MemoryRegistry
+from retrainer.adapters.memory.registry import MemoryRegistry
+from retrainer.adapters.mlflow import connection as mlflow_connection
 from retrainer.domain.values import SECOND, micros
 from retrainer.errors import Unreachable
 from retrainer.ports import Timetable
-from retrainer.service.controller import Controller
-from tests.service.control import REGISTERED, Control, model, with_outcomes
-from tests.service.rounds import Deciding
+from retrainer.service.control.controller import Controller
+from tests.service.control.rounds import Deciding
+from tests.service.controlling import REGISTERED, Control, model, with_outcomes
 from tests.service.world import at
 
 

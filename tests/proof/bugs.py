@@ -14,16 +14,16 @@ INGEST: Final = "tests/contract/test_ingest_state.py"
 SNAPSHOTS: Final = "tests/contract/test_snapshots_state.py"
 HOUSEKEEPING: Final = "tests/contract/test_housekeeping_state.py"
 
-_COLUMNS: Final = "retrainer/domain/columns.py"
-_INDEX: Final = "retrainer/domain/index.py"
-_JOIN: Final = "retrainer/domain/join.py"
-_ROWS: Final = "retrainer/domain/rows.py"
-_HOUSEKEEPING: Final = "retrainer/service/housekeeping.py"
-_REPLAY: Final = "retrainer/service/replay.py"
-_SHARD: Final = "retrainer/service/shard.py"
-_STORING: Final = "retrainer/service/storing.py"
-_TWIN: Final = "retrainer/adapters/memory_manifest.py"
-_TWIN_STATE: Final = "retrainer/adapters/memory_state.py"
+_COLUMNS: Final = "retrainer/domain/join/columns.py"
+_INDEX: Final = "retrainer/domain/join/table.py"
+_JOIN: Final = "retrainer/domain/join/rules.py"
+_ROWS: Final = "retrainer/domain/join/rows.py"
+_HOUSEKEEPING: Final = "retrainer/service/control/housekeeping.py"
+_REPLAY: Final = "retrainer/service/ingest/rebuild.py"
+_SHARD: Final = "retrainer/service/ingest/shard.py"
+_STORING: Final = "retrainer/service/ingest/cut.py"
+_TWIN: Final = "retrainer/adapters/memory/manifest.py"
+_TWIN_STATE: Final = "retrainer/adapters/memory/state.py"
 _SQL: Final = "retrainer/adapters/manifest/database.py"
 _SQL_INGEST: Final = "retrainer/adapters/manifest/ingest.py"
 
@@ -63,7 +63,7 @@ BUGS: Final = (
     ),
     Bug(
         name="commit-of-a-dropped-shard-not-awaited",
-        file="retrainer/service/worker.py",
+        file="retrainer/service/ingest/worker.py",
         old="        if self.parts.background.is_begun:\n",
         new="        if False:\n",
     ),
@@ -178,7 +178,7 @@ BUGS: Final = (
     ),
     Bug(
         name="values-given-away-that-labels-have",
-        file="retrainer/domain/rows.py",
+        file="retrainer/domain/join/rows.py",
         old="        used[truth[truth >= 0]] = True\n",
         new="",
     ),
@@ -190,14 +190,14 @@ BUGS: Final = (
     ),
     Bug(
         name="quarantined-event-moves-the-watermark",
-        file="retrainer/domain/ingest.py",
+        file="retrainer/domain/join/ingest.py",
         old="                reasons[row] = str(unusable)\n",
         new="                reasons[row] = str(unusable)\n"
         "                self.clock.saw(batch.partition, batch.timestamps[row] * 1000 + 10**12)\n",
     ),
     Bug(
         name="partition-with-more-to-read-not-waited-for",
-        file="retrainer/domain/watermark.py",
+        file="retrainer/domain/join/watermark.py",
         old="min([max(seen), *(time for time in behind if time is not None)])",
         new="max(seen)",
     ),
@@ -223,7 +223,7 @@ BUGS: Final = (
     ),
     Bug(
         name="removed-key-ends-the-search",
-        file="retrainer/domain/keytable.py",
+        file="retrainer/domain/join/keytable.py",
         old="going_on = ~ours & (rows != _EMPTY)",
         new="going_on = ~ours & (rows >= 0)",
     ),
@@ -325,7 +325,7 @@ BUGS: Final = (
     ),
     Bug(
         name="merge-keeps-the-last-part-only (twin)",
-        file="retrainer/adapters/memory_housekeeping.py",
+        file="retrainer/adapters/memory/housekeeping.py",
         old="content=None, parts=parts)",
         new="content=None, parts=parts[-1:])",
     ),
@@ -337,13 +337,13 @@ BUGS: Final = (
     ),
     Bug(
         name="start-sweeps-registered-files",
-        file="retrainer/service/recovery.py",
+        file="retrainer/service/ingest/start.py",
         old="parts.segments.sweep(parts.state.segment_files(),",
         new="parts.segments.sweep((),",
     ),
     Bug(
         name="start-sweeps-nothing",
-        file="retrainer/service/recovery.py",
+        file="retrainer/service/ingest/start.py",
         old="parts.segments.sweep(parts.state.segment_files(), epoch=lease.epoch)",
         new="parts.segments.sweep(parts.state.segment_files(), epoch=0)",
     ),

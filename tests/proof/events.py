@@ -12,10 +12,10 @@ from typing import Any, Final, Literal
 from hypothesis import strategies as st
 
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Side
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import Absent, JoinPolicy
-from retrainer.domain.mapping import EventMapping, Field
-from retrainer.domain.slices import SlicePolicy
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.domain.join.rules import Absent, JoinPolicy
+from retrainer.domain.mapping.mapping import EventMapping, Field
+from retrainer.domain.mapping.slices import SlicePolicy
 from retrainer.domain.values import Micros
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, at
 

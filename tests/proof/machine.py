@@ -14,17 +14,17 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from retrainer.domain import cells as cells_module
-from retrainer.domain import column_sums as sums_module
-from retrainer.domain import index as index_module
-from retrainer.domain import keytable as keytable_module
-from retrainer.domain import rows as rows_module
 from retrainer.domain.events import Partition
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.service import housekeeping as housekeeping_module
-from retrainer.service import merging as merging_module
-from retrainer.service import storing as storing_module
-from retrainer.service.worker import Worker
+from retrainer.domain.join import cells as cells_module
+from retrainer.domain.join import column_sums as sums_module
+from retrainer.domain.join import keytable as keytable_module
+from retrainer.domain.join import rows as rows_module
+from retrainer.domain.join import table as index_module
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.service.control import housekeeping as housekeeping_module
+from retrainer.service.control import merging as merging_module
+from retrainer.service.ingest import cut as storing_module
+from retrainer.service.ingest.worker import Worker
 from tests.proof.events import LAST_KEY, PATIENT, VARIANTS, Event, drafts
 from tests.proof.stage import Scale, Stage
 from tests.service.world import LABELS, PREDICTIONS, Crash

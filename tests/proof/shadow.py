@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from retrainer.adapters.memory_manifest import Tables
-from retrainer.domain.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
+from retrainer.adapters.memory.manifest import Tables
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record, Side
-from retrainer.domain.fingerprints import fingerprint
-from retrainer.domain.ingest import IngestPolicy, imbalance
-from retrainer.domain.join import Status
-from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
+from retrainer.domain.join.fingerprints import fingerprint
+from retrainer.domain.join.ingest import IngestPolicy, imbalance
+from retrainer.domain.join.rules import Status
+from retrainer.domain.tally.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
+from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, slot_of
+from tests.domain.join.reference import ReferenceIndex
 from tests.domain.oracle import expected, nonzero, outcomes_in, unslotted
-from tests.domain.reference import ReferenceIndex
 from tests.proof.events import PATIENT, Event
 
 Place = tuple[Partition, int]

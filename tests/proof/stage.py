@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.memory_housekeeping import MemoryHousekeepingState
+from retrainer.adapters.memory.housekeeping import MemoryHousekeepingState
 from retrainer.domain.events import Partition, Record
-from retrainer.domain.ingest import IngestPolicy
+from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.values import slot_start
 from retrainer.errors import Unreachable
 from retrainer.ports import MERGED
-from retrainer.service.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
-from retrainer.service.ingesting import WorkerParts, WorkerPolicy
+from retrainer.service.control.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
+from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
+from retrainer.service.ingest.worker import Worker
 from retrainer.service.reading import read_parts
-from retrainer.service.worker import Worker
 from tests.proof.events import Event
 from tests.proof.shadow import Shadow
 from tests.proof.twins import Later, Reader, Snapshots

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from retrainer.adapters.memory_segments import MemorySnapshots
+from retrainer.adapters.memory.segments import MemorySnapshots
 from retrainer.domain.events import Partition
-from retrainer.domain.ingest import Remembered
+from retrainer.domain.join.ingest import Remembered
 from retrainer.errors import Refused, RetrainerError
 from tests.service.world import Log
 

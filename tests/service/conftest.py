@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.service import storing
-from tests.service.control import Control, model, with_outcomes
+from retrainer.service.ingest import cut as storing
+from tests.service.controlling import Control, model, with_outcomes
 from tests.service.world import World
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_segments import MemorySegments
+from retrainer.adapters.memory.segments import MemorySegments
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused

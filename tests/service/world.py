@@ -9,20 +9,20 @@ from typing import Any
 
 from retrainer.adapters.background import InlineBackground
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.memory import MemoryDisk, MemoryLog
-from retrainer.adapters.memory_manifest import MemoryManifest
-from retrainer.adapters.memory_segments import MemorySegments, MemorySnapshots
-from retrainer.adapters.memory_state import MemoryDecisionState, MemoryIngestState
+from retrainer.adapters.memory.event_log import MemoryDisk, MemoryLog
+from retrainer.adapters.memory.manifest import MemoryManifest
+from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
+from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition, RecordQuarantined
-from retrainer.domain.ingest import IngestPolicy
-from retrainer.domain.join import JoinPolicy
-from retrainer.domain.mapping import EventMapping, Field
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.domain.join.rules import JoinPolicy
+from retrainer.domain.mapping.mapping import EventMapping, Field
 from retrainer.domain.values import SECOND, Micros
 from retrainer.ports import Background, Segments, Snapshots, Start
-from retrainer.service.ingesting import WorkerParts, WorkerPolicy
-from retrainer.service.status import ReadableState
-from retrainer.service.worker import Worker
+from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
+from retrainer.service.ingest.worker import Worker
+from retrainer.service.people.status import ReadableState
 from retrainer.stores import IngestState
 from tests.clock import FakeClock
 from tests.entries import Entries

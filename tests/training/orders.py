@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from retrainer.domain.training import (
+from retrainer.domain.judging.order import (
     DATASET_FILE,
     RESULT_FILE,
     SPEC_FILE,
@@ -22,8 +22,8 @@ from retrainer.domain.training import (
     TrainingResult,
     TrainingSpec,
 )
+from retrainer.domain.judging.verdicts import Gate, JudgePolicy
 from retrainer.domain.values import SECOND, canonical
-from retrainer.domain.verdicts import Gate, JudgePolicy
 
 BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
 SPIES = "tests.training.spies"

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainer.domain.training import RowsPolicy, TrainingSpec
-from retrainer.domain.verdicts import JudgePolicy
+from retrainer.domain.judging.order import RowsPolicy, TrainingSpec
+from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.child import run
 from retrainer.training.dataset import Rows

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from retrainer.demo import flights, plan
-from retrainer.domain.profiles import Profile
-from retrainer.domain.training import MODEL_FOLDER, RowsPolicy
+from retrainer.domain.features.profiles import Profile
+from retrainer.domain.judging.order import MODEL_FOLDER, RowsPolicy
 from retrainer.training.candidate import make_candidate
 from retrainer.training.checks import check, columns_of, profile
 from retrainer.training.child import run

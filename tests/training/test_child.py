@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from retrainer.domain.training import DATASET_FILE, RESULT_FILE, SPEC_FILE, RowsPolicy, TrainingResult
-from retrainer.domain.verdicts import JudgePolicy
+from retrainer.domain.judging.order import DATASET_FILE, RESULT_FILE, SPEC_FILE, RowsPolicy, TrainingResult
+from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.child import run
 from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrainer.domain.training import RowRange
+from retrainer.domain.judging.order import RowRange
 from retrainer.training.dataset import Rows, read_rows
 from retrainer.training.order import CannotTrain
 

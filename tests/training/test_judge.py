@@ -13,9 +13,9 @@ from scipy.stats import ttest_rel
 from sklearn.metrics import roc_auc_score
 
 from retrainer.domain.answers import with_score
-from retrainer.domain.challenge import RowLoss
-from retrainer.domain.metrics import METRICS
-from retrainer.domain.verdicts import Bench, HeldOut, JudgePolicy, judge
+from retrainer.domain.judging.challenge import RowLoss
+from retrainer.domain.judging.verdicts import Bench, HeldOut, JudgePolicy, judge
+from retrainer.domain.metrics.registry import METRICS
 from retrainer.training.comparing import Bootstrap, MeanTest, standard_error
 from retrainer.training.dataset import Rows
 from retrainer.training.judge import bench_of, last_labels

@@ -14,10 +14,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from retrainer.domain.challenge import PairedTest, RowLoss
-from retrainer.domain.training import RowsPolicy, TrainingResult, TrainingSpec
+from retrainer.domain.judging.challenge import PairedTest, RowLoss
+from retrainer.domain.judging.order import RowsPolicy, TrainingResult, TrainingSpec
+from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.domain.values import SECOND
-from retrainer.domain.verdicts import JudgePolicy
 from retrainer.training.child import run
 from tests.training.orders import REGRESSION, SPEC, SPIES, delays, flights, gate, place, result_in
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from retrainer.domain.training import Recipe
+from retrainer.domain.judging.order import Recipe
 from retrainer.training.dataset import Rows
 from retrainer.training.fit import Fitter
 from retrainer.training.order import CannotTrain

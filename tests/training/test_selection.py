@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainer.domain.training import RowsPolicy
+from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.values import SECOND
 from retrainer.training.dataset import Rows
 from retrainer.training.order import CannotTrain

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainer.domain.verdicts import Gate, HeldOut, JudgePolicy
+from retrainer.domain.judging.verdicts import Gate, HeldOut, JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.dataset import Rows
 from retrainer.training.judge import bench_of

@@ -14,7 +14,7 @@ from retrainer.cli import main
 from retrainer.config.load import load
 from retrainer.policies import model_policy
 from retrainer.replay.options import TableOptions
-from retrainer.replay.table import load as load_table
+from retrainer.replay.table.table import load as load_table
 from retrainer.tune.edits import edits, settings_with
 from retrainer.tune.plays import Plays, bounds_of
 from retrainer.tune.search import Searching, Teller

@@ -12,13 +12,13 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import counts, model_progress, positions
-from retrainer.domain.arrivals import ArrivalKey
-from retrainer.domain.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.jobs import ENDED, Job
+from retrainer.domain.deciding.ledger import Act, LedgerRow
+from retrainer.domain.deciding.silence import USABLE
 from retrainer.domain.events import Partition, Side
-from retrainer.domain.jobs import ENDED, Job
-from retrainer.domain.ledger import Act, LedgerRow
-from retrainer.domain.silence import USABLE
-from retrainer.domain.tallies import ARRIVALS, WHOLE, TallyKey
+from retrainer.domain.tally.arrivals import ArrivalKey
+from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
 from retrainer.stores import IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import model_progress
-from retrainer.domain.jobs import ENDED
+from retrainer.domain.deciding.jobs import ENDED
 from retrainer.domain.values import Micros
 from retrainer.stores import Lease, MergedSegment, SegmentOutline, StoredProgress, StoredSegment
 

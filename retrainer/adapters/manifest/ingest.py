@@ -12,8 +12,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.domain.events import Partition, RecordQuarantined, Side
-from retrainer.domain.ingest import ModelDelta, Progress, imbalance
-from retrainer.domain.join import Status
+from retrainer.domain.join.ingest import ModelDelta, Progress, imbalance
+from retrainer.domain.join.rules import Status
 from retrainer.domain.values import Micros
 from retrainer.errors import Fenced, Refused
 from retrainer.stores import (

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from retrainer.domain.metrics import Estimate
+from retrainer.domain.metrics.registry import Estimate
+from retrainer.domain.metrics.windows import History, Window
 from retrainer.domain.values import Micros
-from retrainer.domain.windows import History, Window
 
 
 class Level(StrEnum):

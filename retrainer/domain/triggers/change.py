@@ -33,13 +33,13 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from retrainer.domain.classmix import ByClass, added, explained
-from retrainer.domain.metrics import METRICS, Cells, Estimate, correct, moments, size
-from retrainer.domain.sequential import EFFECTS, Blocks, Reference, Sums, log_mixed, starting
+from retrainer.domain.metrics.registry import METRICS, Cells, Estimate, correct, moments, size
+from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.triggers.classmix import ByClass, added, explained
+from retrainer.domain.triggers.sequential import EFFECTS, Blocks, Reference, Sums, log_mixed, starting
 from retrainer.domain.triggers.stakes import Stakes
 from retrainer.domain.values import Micros, Slot, iso, slot_start
-from retrainer.domain.windows import CountWindow, Window
 
 REFERENCE: Final = 10_000
 _FIRST: Final = 500

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
-from retrainer.domain.drift import Drifted, DriftView, drifted
+from retrainer.domain.features.drift import Drifted, DriftView, drifted
+from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.windows import CountWindow, Window
 
 _MOST_TOLD: Final = 20
 

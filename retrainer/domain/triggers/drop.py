@@ -21,8 +21,11 @@ from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from retrainer.domain.metrics import METRICS, Cells, Estimate, estimate, size, worse
-from retrainer.domain.sequential import (
+from retrainer.domain.metrics.registry import METRICS, Cells, Estimate, estimate, size, worse
+from retrainer.domain.metrics.windows import Window
+from retrainer.domain.triggers.base import Level, Reading, Scene, State
+from retrainer.domain.triggers.change import losses
+from retrainer.domain.triggers.sequential import (
     EFFECTS,
     Blocks,
     Sums,
@@ -32,9 +35,6 @@ from retrainer.domain.sequential import (
     log_mixed,
     starting,
 )
-from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.triggers.change import losses
-from retrainer.domain.windows import Window
 
 _NEEDED: Final = 40.0
 """One over half of 5 %: the other half is the chance that the baseline's limit is wrong."""

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from retrainer.domain.metrics.windows import CountWindow, TimeWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.windows import CountWindow, TimeWindow, Window
 
 _FAILED: Final = "failed"
 _LONGEST: Final = 500

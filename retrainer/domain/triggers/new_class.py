@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
+from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.windows import CountWindow, Window
 
 REFERENCE: Final = 1000
 """Where nobody knows the champion's classes, those among so many labels count as known."""

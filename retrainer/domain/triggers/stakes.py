@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from retrainer.domain.classmix import explained
-from retrainer.domain.metrics import Cells
-from retrainer.domain.sequential import (
+from retrainer.domain.metrics.registry import Cells
+from retrainer.domain.triggers.classmix import explained
+from retrainer.domain.triggers.sequential import (
     EFFECTS,
     Floats,
     Reference,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from retrainer.domain.metrics import Estimate, estimate
+from retrainer.domain.metrics.registry import Estimate, estimate
+from retrainer.domain.metrics.windows import View, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
-from retrainer.domain.windows import View, Window
 
 
 @dataclass(frozen=True, kw_only=True)

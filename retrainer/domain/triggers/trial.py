@@ -25,9 +25,9 @@ from functools import lru_cache
 from math import ceil, inf, sqrt
 from typing import Any, ClassVar, Final
 
-from retrainer.domain.metrics import METRICS, Estimate, estimate
+from retrainer.domain.metrics.registry import METRICS, Estimate, estimate
+from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State, Tried
-from retrainer.domain.windows import CountWindow, Window
 
 UNKNOWN_ROWS: Final = 5_000
 """What a champion is taken to have learnt from where nobody knows."""

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrainer.adapters.memory_registry import MemoryRegistry
-from retrainer.adapters.mlflow_registry import MlflowRegistry
+from retrainer.adapters.memory.registry import MemoryRegistry
+from retrainer.adapters.mlflow.registry import MlflowRegistry
 from retrainer.ports import Registry, RunReport
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from retrainer.adapters import mlflow_connection
-from retrainer.adapters.mlflow_registry import MlflowRegistry
+from retrainer.adapters.mlflow import connection as mlflow_connection
+from retrainer.adapters.mlflow.registry import MlflowRegistry
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import RunReport
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy i
 def python(script: str, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     """A process of its own, so that MLflow is imported and opened as the service does it."""
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    env = {"PATH": "", "PYTHONPATH": str(Path(mlflow_connection.__file__).parents[2]), **environment}
+    env = {"PATH": "", "PYTHONPATH": str(Path(mlflow_connection.__file__).parents[3]), **environment}
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -49,7 +49,7 @@ def say(process: subprocess.Popen[str], words: str) -> None:
 FIRST_OPENING = """
     import sys
     from mlflow.store.db import utils
-    from retrainer.adapters.mlflow_registry import MlflowRegistry
+    from retrainer.adapters.mlflow.registry import MlflowRegistry
 
     def look(engine, look=utils._all_tables_exist):
         found = look(engine)
@@ -81,7 +81,7 @@ class TestOpening:
         script = """
             import sys
             from pathlib import Path
-            from retrainer.adapters.mlflow_registry import MlflowRegistry
+            from retrainer.adapters.mlflow.registry import MlflowRegistry
             from retrainer.errors import Unreachable
             from retrainer.ports import RunReport
             here, dataset, folder = map(Path, sys.argv[1:])
@@ -106,7 +106,7 @@ class TestOpening:
     def test_the_environment_of_the_user_wins_where_it_may(self) -> None:
         script = """
             import json, os
-            from retrainer.adapters.mlflow_registry import MlflowRegistry
+            from retrainer.adapters.mlflow.registry import MlflowRegistry
             from retrainer.errors import Unreachable
             try:
                 MlflowRegistry("http://127.0.0.1:1").prepare()
@@ -125,7 +125,7 @@ class TestOpening:
         script = """
             import logging, sys
             exec(sys.argv[1])
-            from retrainer.adapters.mlflow_registry import MlflowRegistry
+            from retrainer.adapters.mlflow.registry import MlflowRegistry
             from retrainer.errors import Unreachable
             logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
             try:

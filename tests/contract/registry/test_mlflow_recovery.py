@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from retrainer.adapters.mlflow_registry import JOB_TAG, MlflowRegistry
+from retrainer.adapters.mlflow.registry import JOB_TAG, MlflowRegistry
 from retrainer.ports import RunReport
 
 if TYPE_CHECKING:

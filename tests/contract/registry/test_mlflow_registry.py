@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from retrainer.adapters.mlflow_registry import JOB_TAG, MlflowRegistry
+from retrainer.adapters.mlflow.registry import JOB_TAG, MlflowRegistry
 from retrainer.errors import Refused
 from retrainer.ports import RunReport
 

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from retrainer.adapters.mlflow_registry import MlflowRegistry
+from retrainer.adapters.mlflow.registry import MlflowRegistry
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import RunReport
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.memory_registry import MemoryRegistry
+from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports import Registry, RunReport
 

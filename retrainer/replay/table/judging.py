@@ -1,0 +1,85 @@
+"""Judging on: a candidate whose verdict was open against the champion, as new labels come. As the service does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from retrainer.domain.deciding.jobs import Challenge, Job, JobState
+from retrainer.domain.judging.challenge import Differences, RowLoss, judging_on
+from retrainer.domain.values import SLOT_WIDTH, Micros
+from retrainer.replay.table.learning import Served, Trainer
+from retrainer.replay.table.models import Version
+from retrainer.service.jobs.challenger import FEWEST_ROWS, expired, is_due
+from retrainer.service.jobs.order import order_to_judge
+from retrainer.training.candidate import asking
+from retrainer.training.challenger import compare
+from retrainer.training.dataset import Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """What is known at a time: everything before the watermark, and so many outcomes in the slots that have closed."""
+
+    now: Micros
+    watermark: Micros
+    outcomes: int
+
+
+def challenged(trainer: Trainer, job: Job, version: Version, at: Moment) -> Job:
+    """The job from the moment on at which its candidate becomes the challenger."""
+    result = version.result
+    challenge = Challenge(
+        test=judging_on(trainer.policy.judge, job.judgement, result.row_loss or RowLoss()),
+        begun=at.watermark,
+        begun_wall=at.now,
+        judged_to=job.known_by,
+        outcomes=at.outcomes,
+    )
+    return job.with_state(JobState.CHALLENGING, version=version.name, challenge=challenge)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgingOn:
+    """One challenger beside the champion that it challenges."""
+
+    trainer: Trainer
+    challenger: Version
+    champion: Version
+
+    def look(self, job: Job, at: Moment, served: Served) -> tuple[Job, str]:
+        """The job after a look, if there is news about it, and why it has ended; `registered`: it is better."""
+        challenge = job.challenge
+        assert challenge is not None
+        if not is_due(job, self.trainer.policy, at.outcomes):
+            return job, ""
+        why = expired(challenge, self.trainer.policy, at.watermark)
+        if why is not None:
+            return dropped(job, at.now), why
+        known_by = at.watermark - at.watermark % SLOT_WIDTH
+        usable = self.trainer.known(known_by, served, after=challenge.judged_to)
+        if usable is None or len(usable.rows) < FEWEST_ROWS:
+            return job, ""
+        challenge = replace(challenge, outcomes=at.outcomes)
+        compared = self._compared(job, usable.rows)
+        if compared is None:
+            return replace(job, challenge=challenge), ""
+        test, judged_to = challenge.test.update(compared), known_by - usable.mature_after + 1
+        job = replace(job, challenge=replace(challenge, test=test, judged_to=judged_to))
+        if test.answer == "worse":
+            return dropped(job, at.now), test.words
+        return (job, "") if test.answer is None else (job.with_state(JobState.REGISTERED), test.words)
+
+    def _compared(self, job: Job, rows: Rows) -> Differences | None:
+        """How both fared on new rows; None where one of them failed: they are looked at again with the next ones."""
+        spec = order_to_judge(job, self.trainer.policy, "", self.challenger.result.row_loss)
+        with self.trainer.costs.of_training():
+            try:
+                ours, theirs = asking(self.challenger.fitted, spec), asking(self.champion.fitted, spec)
+                return compare(spec, rows, ours, theirs).compared
+            except Exception:  # noqa: BLE001 - an estimator is other people's code
+                return None
+
+
+def dropped(job: Job, now: Micros) -> Job:
+    """The challenger is given up."""
+    return job.end(JobState.REJECTED, now)

@@ -1,0 +1,47 @@
+"""What a worker is made of: its policy, and the worlds that it works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from retrainer.domain.join.ingest import IngestPolicy
+from retrainer.logs import Logger
+from retrainer.ports import Background, Clock, Decoder, Disk, EventLog, Memory, Segments, Snapshots, Start
+from retrainer.stores import IngestState
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPolicy:
+    """What a worker consumes, and how often it commits."""
+
+    models: tuple[IngestPolicy, ...]
+    start: Start
+    flush_every: timedelta = timedelta(seconds=2)
+    flush_bytes: int = 64 * 2**20
+    shard: str = "ingest"
+    snapshot_every: timedelta = timedelta(minutes=5)
+    memory: int = 2 * 2**30
+    """In bytes: what the worker's process may have resident."""
+    poison_limit: int = 1000
+    """So many records in a row that no model can use halt their topic."""
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        return tuple(sorted({topic for model in self.models for topic in model.topics}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerParts:
+    """The worlds that a worker works with."""
+
+    log: EventLog
+    state: IngestState
+    segments: Segments
+    snapshots: Snapshots
+    disk: Disk
+    memory: Memory
+    background: Background
+    decoder: Decoder
+    clock: Clock
+    logger: Logger

@@ -1,0 +1,39 @@
+"""What jobs work with, and how they fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from retrainer.domain.values import Micros
+from retrainer.errors import RetrainerError
+from retrainer.logs import Logger
+from retrainer.ports import Clock, Registry, Trainers
+from retrainer.service.jobs.dataset import DatasetBuilder
+from retrainer.stores import DecisionState, Lease
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """How much of a model is known at present: its watermark in event time, and its outcomes."""
+
+    watermark: Micros | None
+    outcomes: int = 0
+
+
+class JobFailed(RetrainerError):
+    """A job cannot come to a verdict."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobParts:
+    """The worlds that jobs work with."""
+
+    state: DecisionState
+    registry: Registry
+    trainers: Trainers
+    datasets: DatasetBuilder
+    clock: Clock
+    logger: Logger
+    lease: Lease
+    folder: Path
