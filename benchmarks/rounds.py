@@ -27,8 +27,8 @@ from retrainer.domain.tally.arrivals import DELAY, HIT, MISS, PREDICTED, Arrival
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Slot, slot_of, slot_start
 from retrainer.logs import configure, logger
+from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.control.controller import Controller, ControllerParts
-from retrainer.stores import Flush
 
 MODELS: Final = 1_000
 SLICES: Final = 20

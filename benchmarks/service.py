@@ -25,7 +25,7 @@ from retrainer.bootstrap import Wiring
 from retrainer.cli import main
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
-from retrainer.ports import EventLog, Extent, Start
+from retrainer.ports.event_log import EventLog, Extent, Start
 from retrainer.service.ingest.worker import Worker
 
 # Every default, beside what any owner has to say; two slices; the first start at the beginning; little talk.

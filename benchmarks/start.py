@@ -16,7 +16,7 @@ from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
 from retrainer.domain.join.fingerprints import fingerprint
 from retrainer.domain.join.ingest import Progress, Remembered
-from retrainer.stores import NewSnapshot
+from retrainer.ports.manifest.snapshots import NewSnapshot
 
 REMEMBERED: Final = 10_000_000
 _RECORDS: Final = 20_000

@@ -33,6 +33,7 @@ from retrainer.domain.values import duration
 from retrainer.errors import ConfigError
 from retrainer.logs import Logger, is_configured, logger
 from retrainer.policies import UnusableTrigger, model_policy, silence_policy
+from retrainer.ports.manifest.lease import Lease
 from retrainer.service.control.controller import Controller, ControllerParts
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.control.drifting import DriftParts
@@ -41,9 +42,8 @@ from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.worker import Worker
 from retrainer.service.jobs.dataset import DatasetBuilder
 from retrainer.service.jobs.parts import JobParts
-from retrainer.service.people.check import Findings, Outside, connect
+from retrainer.service.people.check import ConnectionReport, Outside, connect
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import Lease
 
 
 @dataclass(frozen=True)
@@ -96,13 +96,21 @@ class Wiring:
 
     @property
     def folder(self) -> Path:
-        """Where the local state is: locks, jobs."""
-        return Path(make_url(self.settings.state.database).database or "state").parent
+        """Where the local state is: locks, jobs, snapshots."""
+        assert self.settings.state.folder is not None  # reading a file fills it in
+        return Path(self.settings.state.folder)
+
+    @property
+    def locked_folders(self) -> list[Path]:
+        """The folders that only one process of a kind may work on: that of SQLite's file too, if it is another one."""
+        database = make_url(self.settings.state.database)
+        beside = Path(database.database or "").parent if database.get_backend_name() == "sqlite" else self.folder
+        return sorted({self.folder, beside})
 
     @property
     def remote_folders(self) -> dict[str, str]:
         """The folders of the state that lie on a network file system, each with its kind."""
-        folders = {self.folder, Path(self.settings.state.segments)}
+        folders = {*self.locked_folders, Path(self.settings.state.segments)}
         return {str(one): kind for one in sorted(folders) if (kind := network_filesystem(one)) is not None}
 
     def event_log(self) -> KafkaLog:
@@ -182,7 +190,7 @@ class Wiring:
         )
         return Housekeeping(policy, parts)
 
-    def check(self) -> Findings:
+    def check(self) -> ConnectionReport:
         """Everything outside, tried."""
         log = self.event_log()
         outside = Outside(

@@ -166,8 +166,9 @@ def _run(options: argparse.Namespace) -> int:
     wiring = _wiring(options, running=True)
     _start_logging(wiring)
     stop = _stop_on_signals()
-    lock = FolderLock(wiring.folder, "run")
-    lock.take(wait=0)
+    locks = [FolderLock(folder, "run") for folder in wiring.locked_folders]
+    for lock in locks:
+        lock.take(wait=0)
     log = logger(role="supervisor")
     log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models), folder=str(wiring.folder))
     roles = RoleProcesses(options.config)
@@ -200,8 +201,9 @@ def _role(options: argparse.Namespace, name: str) -> int:
     heart = heart_of_this_process() or Unwatched()
     log = logger(role=name)
     try:
-        lock = FolderLock(wiring.folder, name)
-        lock.take(stop)
+        locks = [FolderLock(folder, name) for folder in wiring.locked_folders]
+        for lock in locks:
+            lock.take(stop)
         role = wiring.worker() if name == "worker" else wiring.controller()
         if name == "worker":
             collect_garbage_rarely()
@@ -329,7 +331,7 @@ def _pause_or_resume(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     from retrainer.replay.command import policies, recorded_options, table_options
-    from retrainer.replay.progress import Progress
+    from retrainer.replay.progress import ProgressBar
     from retrainer.replay.recorded.stored import replay_events, replay_stored, replay_topics
     from retrainer.replay.report.report import encoded
     from retrainer.replay.run import replay_table, words
@@ -346,13 +348,13 @@ def _replay(options: argparse.Namespace) -> int:
     if options.table is None:
         takes, named = recorded_options(options), policies(options, policy_of)
         if options.events:
-            replays = replay_events(named, options.events, takes, options.out, Progress())
+            replays = replay_events(named, options.events, takes, options.out, ProgressBar())
         else:
             replay = replay_stored if options.recorded else replay_topics
-            replays = replay(named, wirings[0], takes, options.out, Progress())
+            replays = replay(named, wirings[0], takes, options.out, ProgressBar())
     else:
         asked = table_options(options)
-        replays = replay_table(policies(options, policy_of), asked, options.out, Progress())
+        replays = replay_table(policies(options, policy_of), asked, options.out, ProgressBar())
     print(encoded(replays.report).decode(), end="") if options.json else print(words(replays))
     return DONE
 

@@ -43,7 +43,7 @@ from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.triggers.trial import Trial
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import duration
-from retrainer.ports import Limits
+from retrainer.ports.training import Limits
 from retrainer.service.control.silence import SilencePolicy
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
 

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.decisions.streams import SLOT
 from retrainer.domain.triggers.sequential import (
     HORIZON,
-    Reference,
+    LossReference,
     Sums,
     advanced,
     begun,
@@ -34,7 +34,7 @@ def fired(rate: float, lives: int, length: int = HORIZON) -> int:
     """How many lives ever fire while accuracy stays what it was in the reference."""
     rng = np.random.default_rng([7, round(rate * 1000)])
     references = [
-        Reference(sums=Sums(n=_REFERENCE, total=misses, squares=misses), binary=True)
+        LossReference(sums=Sums(n=_REFERENCE, total=misses, squares=misses), binary=True)
         for misses in rng.binomial(_REFERENCE, 1 - rate, lives).tolist()
     ]
     hit = np.array([log_bets(one, Sums(n=1)) for one in references])

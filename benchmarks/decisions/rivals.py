@@ -12,7 +12,7 @@ from retrainer.domain.judging.order import TrainingResult
 from retrainer.replay.table.learning import Served, Trainer
 from retrainer.replay.table.models import Costs, Version
 from retrainer.replay.table.table import Table
-from retrainer.replay.table.values import Values, form_for
+from retrainer.replay.table.values import LabelCodes, form_for
 from retrainer.service.policy import ModelPolicy
 from retrainer.training.fit import Fitter
 
@@ -61,7 +61,7 @@ class Fits:
 
     def _fitted(self, first: int, end: int) -> Version:
         table, costs = self.table, Costs()
-        values = Values(form_for(self.policy), table)
+        values = LabelCodes(form_for(self.policy), table)
         trainer = Trainer(policy=self.policy, table=table, values=values, costs=costs)
         rows = np.arange(first, end)
         learnt = trainer.rows(rows, table.labels[rows], table.arrivals[rows], Served.nothing(len(table)))

@@ -101,13 +101,13 @@ class _ColumnReader:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Level:
+class _Depth:
     """One level of the documents: read into a struct of its own, or, without a `kind`, taken as it is."""
 
     kind: type[msgspec.Struct] | None = None
     nothing: tuple[None, ...] = ()
     """What is read where the level is absent."""
-    below: Sequence[_Level] = ()
+    below: Sequence[_Depth] = ()
     """Its fields in their order."""
     whole: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Of a level that is taken as it is: each path, and the names that lead to it from here."""
@@ -130,14 +130,14 @@ class _Level:
             return list(zip(*rows, strict=True))
 
 
-def _level(paths: Sequence[_Path], above: _Path, numbers: Iterator[int]) -> _Level:
+def _level(paths: Sequence[_Path], above: _Path, numbers: Iterator[int]) -> _Depth:
     """How to read one level, from the paths through it.
 
     It is taken as it is where it is asked for itself, and where it has names that no struct can have.
     """
     names = dict.fromkeys(path[len(above)] for path in paths if len(path) > len(above))
     if above in paths or not all(map(_is_for_structs, names)):
-        return _Level(whole={".".join(path): path[len(above) :] for path in paths})
+        return _Depth(whole={".".join(path): path[len(above) :] for path in paths})
     fields, below = {f"f{place}": name for place, name in enumerate(names)}, []
     for name in names:
         deeper = (*above, name)
@@ -145,7 +145,7 @@ def _level(paths: Sequence[_Path], above: _Path, numbers: Iterator[int]) -> _Lev
     kinds: list[Any] = [level.kind | None if level.kind else object for level in below]
     defined = [(one, kind, None) for one, kind in zip(fields, kinds, strict=True)]
     kind = msgspec.defstruct(f"Columns{next(numbers)}", defined, rename=fields, gc=False)
-    return _Level(kind=kind, nothing=(None,) * len(below), below=below)
+    return _Depth(kind=kind, nothing=(None,) * len(below), below=below)
 
 
 def _is_for_structs(name: str) -> bool:

@@ -17,7 +17,8 @@ from typing import Final
 import psutil
 
 from retrainer.errors import Refused
-from retrainer.ports import Heart, Stopped
+from retrainer.ports.clock import Stopped
+from retrainer.ports.process import Heart
 
 _LIFELINE: Final = "RETRAINER_ROLE_LIFELINE"
 _HEART: Final = "RETRAINER_ROLE_HEART"

@@ -15,7 +15,8 @@ import psutil
 
 from retrainer.adapters.clock import SystemClock
 from retrainer.domain.judging.order import LOG_FILE
-from retrainer.ports import Clock, Limits, Stopped, TrainingEnded
+from retrainer.ports.clock import Clock, Stopped
+from retrainer.ports.training import Limits, TrainingEnded
 
 _LIFELINE: Final = "RETRAINER_LIFELINE"
 _LOOK_EVERY: Final = 0.1
@@ -49,7 +50,7 @@ class ChildTrainers:
         """
         with _lifeline() as lifeline, (folder / LOG_FILE).open("wb") as log:
             child = _start(folder, limits, lifeline, log)
-            watch = _Watch(child, limits, stopped, self._clock)
+            watch = _ChildWatch(child, limits, stopped, self._clock)
             try:
                 killed = watch.run()
             finally:
@@ -93,7 +94,7 @@ def _start(folder: Path, limits: Limits, lifeline: int, log: IO[bytes]) -> subpr
     )
 
 
-class _Watch:
+class _ChildWatch:
     """Waits for a child's end, a limit or a stop, whichever comes first."""
 
     def __init__(self, child: subprocess.Popen[bytes], limits: Limits, stopped: Stopped, clock: Clock) -> None:

@@ -113,7 +113,7 @@ def read(text: str, env: Mapping[str, str], folder: Path) -> Document:
         return _unreadable(line, ", ".join(filter(None, ("not YAML", error.context, error.problem))))
     except (yaml.YAMLError, RecursionError):
         return _unreadable(1, "not YAML, it holds characters or a depth that YAML does not allow")
-    reader = _Reader(sheltered, env, folder)
+    reader = _NodeReader(sheltered, env, folder)
     root = reader.located(node, (), 1) if node else Located(None, 1)
     return Document(root=root, flaws=tuple(reader.flaws))
 
@@ -123,7 +123,7 @@ def _unreadable(line: int, message: str) -> Document:
 
 
 @dataclass
-class _Reader:
+class _NodeReader:
     """Turns YAML nodes into located values, and collects what is wrong with them."""
 
     sheltered: Sheltered

@@ -153,8 +153,10 @@ def _clashes(given: Any) -> Iterator[Clash]:
 def _anchored(settings: Settings, folder: Path) -> Settings:
     """The same settings with every path of the file system absolute."""
     state, mlflow = settings.state, settings.mlflow
+    database = _anchored_url(state.database, folder)
     files = {
-        "database": _anchored_url(state.database, folder),
+        "folder": str(folder / state.folder) if state.folder else _folder_of(database, folder),
+        "database": database,
         "segments": _anchored_path(state.segments, folder),
     }
     stores = {
@@ -165,6 +167,12 @@ def _anchored(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(
         update={"state": state.model_copy(update=files), "mlflow": mlflow.model_copy(update=stores)}
     )
+
+
+def _folder_of(database: str, folder: Path) -> str:
+    """Where the local state is unless the file says so: beside SQLite's file; another database has no folder."""
+    scheme, _, file = database.partition(":///")
+    return str(Path(file).parent if scheme == "sqlite" else folder / "state")
 
 
 def _anchored_url(url: str, folder: Path) -> str:

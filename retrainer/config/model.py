@@ -10,7 +10,17 @@ from pydantic import Field, PlainSerializer, PlainValidator, PrivateAttr, WithJs
 
 from retrainer.config.fields import LabelFields, Path, PredictionFields
 from retrainer.config.metrics import DEFAULT_METRIC, Task
-from retrainer.config.notation import ClassName, Duration, MetricName, Name, RegisteredName, RetrainWhen, Span, Topic
+from retrainer.config.notation import (
+    ClassName,
+    Duration,
+    MetricName,
+    Name,
+    RegisteredName,
+    RetrainWhen,
+    Span,
+    Text,
+    Topic,
+)
 from retrainer.config.section import NOT_EMPTY, Misfit, Section
 from retrainer.config.training import GuardSettings, JudgeSettings, PromotionSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
@@ -59,6 +69,8 @@ class PredictionSettings(Section):
     """Where the model's predictions are."""
 
     topic: Topic
+    time_format: Text | None = None
+    """How times are written; null: ISO-8601, or a number told apart by its size."""
     where: Mapping[Path, ClassName] = Field(default_factory=dict)
     """Only the records whose fields equal these."""
     fields: PredictionFields = PredictionFields()
@@ -79,6 +91,12 @@ class LabelSettings(Section):
     """Where the labels of the model's predictions are, and how they join."""
 
     topic: Topic
+    time_format: Text | None = None
+    """How times are written; null: ISO-8601, or a number told apart by its size."""
+    when_null: Literal["ignore", "retract", "quarantine"] | None = None
+    """What becomes of a record whose label is null; null: quarantine."""
+    deleted: Mapping[Path, ClassName] = Field(default_factory=dict)
+    """Records whose fields equal these take the label back."""
     where: Mapping[Path, ClassName] = Field(default_factory=dict)
     """Only the records whose fields equal these."""
     fields: LabelFields = LabelFields()
@@ -108,6 +126,10 @@ class ModelSettings(Section):
     """Which class a single score, precision and recall speak of."""
     observe: bool = False
     """Decide and record, never train."""
+    preset: Literal["debezium", "debezium-unwrapped", "cloudevents", "mongodb"] | None = None
+    """A format of records: the single keys below are then as it needs them."""
+    numbers: Mapping[Text, Text] = Field(default_factory=dict)
+    """A feature that is text, to an example of how it writes numbers."""
     predictions: PredictionSettings
     labels: LabelSettings
     metrics: Annotated[tuple[MetricName, ...], NOT_EMPTY] = ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
@@ -161,6 +161,11 @@ def _format_start(start: Start) -> str:
     return start.isoformat() if isinstance(start, datetime) else start
 
 
+def _parse_age(value: object) -> timedelta:
+    years = re.fullmatch("([0-9]{1,3})y", str(value))
+    return timedelta(days=365 * int(years[1])) if years else _written(parse_duration, timedelta)(value)
+
+
 def _parse_rows(value: object) -> RowsPolicy:
     match value:
         case RowsPolicy():
@@ -236,13 +241,15 @@ def _schema(**keywords: Any) -> WithJsonSchema:
 
 
 _COUNT_SCHEMA: Final = {"type": "integer", "minimum": 1}
-_DURATION_SCHEMA: Final = {"type": "string", "pattern": DURATION_PATTERN, "examples": ["90s", "6h", "7d"]}
-_LAST_SCHEMA: Final = {
-    "type": "object",
-    "properties": {"last": {"anyOf": [_COUNT_SCHEMA, _DURATION_SCHEMA]}},
-    "required": ["last"],
-    "additionalProperties": False,
-}
+DURATION_SCHEMA: Final = {"type": "string", "pattern": DURATION_PATTERN, "examples": ["90s", "6h", "7d"]}
+
+
+def only(key: str, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a mapping with one key."""
+    return {"type": "object", "properties": {key: value}, "required": [key], "additionalProperties": False}
+
+
+_LAST_SCHEMA: Final = only("last", {"anyOf": [_COUNT_SCHEMA, DURATION_SCHEMA]})
 
 Text = Annotated[str, Field(min_length=1), BeforeValidator(as_text)]
 ClassName = Annotated[str, PlainValidator(_text_of_class), _schema(type=["string", "number", "boolean"])]
@@ -263,10 +270,19 @@ Duration = Annotated[
     timedelta,
     PlainValidator(_written(parse_duration, timedelta)),
     PlainSerializer(format_duration),
-    WithJsonSchema(_DURATION_SCHEMA),
+    WithJsonSchema(DURATION_SCHEMA),
 ]
 Span = Annotated[Duration, AfterValidator(_positive)]
 """A duration that is longer than nothing."""
+
+Age = Annotated[
+    timedelta,
+    PlainValidator(_parse_age),
+    PlainSerializer(format_duration),
+    _schema(type="string", examples=["90d", "2y"]),
+    AfterValidator(_positive),
+]
+"""A duration that may also be given in years, of 365 days each."""
 
 Size = Annotated[
     int,
@@ -280,7 +296,7 @@ Window = Annotated[
     int | timedelta,
     PlainValidator(_parse_window),
     PlainSerializer(_format_window),
-    _schema(anyOf=[{"type": "integer", "minimum": 10}, _DURATION_SCHEMA]),
+    _schema(anyOf=[{"type": "integer", "minimum": 10}, DURATION_SCHEMA]),
 ]
 BreachCount = Annotated[
     Breaches,
@@ -328,7 +344,7 @@ Address = Annotated[Text, _shaped(_HOST_PORT, "an address such as 127.0.0.1:8080
 Servers = Annotated[Text, _shaped(rf"{_HOST_PORT}( *, *{_HOST_PORT})*", "host:port, several with commas between")]
 Url = Annotated[Text, _shaped(r"https?://\S+", "a URL such as https://example.org/hook")]
 Topic = Annotated[Text, _shaped("[A-Za-z0-9._-]{1,249}", "a topic's name")]
-EventName = Annotated[Text, _shaped(r"[a-z_]+\.[a-z_]+", "the name of a log event such as model.promoted")]
+EventPattern = Annotated[Text, _shaped(r"[a-z_]+\.([a-z_]+|\*)", "an event such as model.promoted or model.*")]
 DatabaseUrl = Annotated[
     Text,
     _shaped(

@@ -22,7 +22,7 @@ from retrainer.config.metrics import METRICS, Task, metrics_of
 from retrainer.config.model import LabelSettings, ModelSettings, PredictionSettings
 from retrainer.config.quantities import format_duration
 from retrainer.config.suggest import did_you_mean
-from retrainer.config.training import JudgeSettings, TrainingSettings
+from retrainer.config.training import WAYS, JudgeSettings, TrainingSettings
 from retrainer.config.triggers import TriggerSettings
 from retrainer.domain.answers import class_text
 from retrainer.domain.deciding.conditions import Condition
@@ -63,8 +63,8 @@ def survivors(given: Mapping[str, Any], settings: type[BaseModel]) -> dict[str, 
 
 
 def _somehow_trained(observe: bool, training: TrainingSettings) -> Iterator[Clash]:
-    if not observe and (training.estimator, training.entrypoint, training.command) == (None, None, None):
-        yield Clash(("training",), "expected an estimator, an entrypoint or a command")
+    if not observe and all(getattr(training, way) is None for way in WAYS):
+        yield Clash(("training",), "expected an estimator, a pipeline, an entrypoint or a command")
 
 
 def _classes_hold_positive(classes: tuple[str, ...] | None, positive: str | None) -> Iterator[Clash]:

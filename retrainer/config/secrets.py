@@ -14,8 +14,8 @@ _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def is_secret(path: KeyPath) -> bool:
-    """Whether a key holds a secret, by its name."""
-    return bool(path) and bool(_SECRET_KEY.search(str(path[-1])))
+    """Whether a key holds a secret, by its name or by that of the mapping that it is in."""
+    return bool(path) and (bool(_SECRET_KEY.search(str(path[-1]))) or path[-2:-1] in (("token",), ("headers",)))
 
 
 def without_credentials(text: str) -> str:

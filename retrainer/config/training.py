@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, model_validator
 
+from retrainer.config.forms import TrainingPlace, Weights
 from retrainer.config.notation import (
     Alias,
     Amount,
@@ -43,6 +44,7 @@ class SearchSettings(Section):
     """A search for parameters."""
 
     trials: Count
+    time: Span | None = None
     params: Mapping[str, Any]
 
 
@@ -50,6 +52,13 @@ class CheckSettings(Section):
     """What happens when the training rows look broken."""
 
     on: Literal["alert", "hold"] = "alert"
+
+
+class SandboxSettings(Section):
+    """How far own code is kept from the machine."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    network: bool = False
 
 
 class LimitSettings(Section):
@@ -61,17 +70,27 @@ class LimitSettings(Section):
     cpus: Count = 1
 
 
+WAYS: Final = ("estimator", "pipeline", "entrypoint", "command")
+"""The ways of saying what is trained; one of them is used."""
+
+
 class TrainingSettings(Section):
     """How a candidate is trained."""
 
+    on: TrainingPlace | None = None
+    """Where it is trained: process, {ray: {...}} or {kubernetes: {...}}; null: process."""
     rows: Rows = RowsPolicy()
     """Which outcomes it learns from: {last: N or DURATION}, since_change, all or auto."""
     holdout: Between = 0.25
     """The newest part of the rows, on which it is judged."""
     refit: bool = True
     """Whether an accepted recipe is fitted again on all rows."""
+    weights: Weights | None = None
+    """Null: every row counts alike."""
     estimator: DottedPath | None = None
     """Any scikit-learn estimator by dotted path."""
+    pipeline: Annotated[tuple[Any, ...], NOT_EMPTY] | None = None
+    """Steps of preprocessing, and an estimator."""
     entrypoint: Entrypoint | None = None
     """A function of your own, as package.module:function."""
     command: Annotated[tuple[Text, ...], NOT_EMPTY] | None = None
@@ -80,12 +99,20 @@ class TrainingSettings(Section):
     """What the estimator is created with."""
     search: SearchSettings | None = None
     checks: CheckSettings = CheckSettings()
+    code: Text | None = None
+    """The folder of own code."""
+    sandbox: SandboxSettings | None = None
+    """Null: none."""
+    environment: tuple[Text, ...] = ()
+    """Variables that the job may see besides the usual ones."""
+    price: Amount | None = None
+    """What a job costs, in right answers; null: from the rows at hand."""
     limits: LimitSettings = LimitSettings()
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _has_at_most_one_way(self) -> TrainingSettings:
-        ways = [way for way in ("estimator", "entrypoint", "command") if getattr(self, way) is not None]
+        ways = [way for way in WAYS if getattr(self, way) is not None]
         if len(ways) > 1:
             raise Misfit(ways[1], f"expected only one of {' and '.join(ways)}: set the others to null")
         return self
@@ -103,6 +130,10 @@ class JudgeSettings(Section):
     min_rows: Count = 300
     improvement: Number = 0.0
     """By how much it must be better, in the metric's unit; positive means better."""
+    by: Literal["evidence", "gain"] | None = None
+    """Whether evidence that it is better promotes it, or an expected gain; null: evidence."""
+    baselines: Literal["tell", "block"] | None = None
+    """What becomes of one that does not beat the baselines; null: it is rejected."""
     confidence: Between = 0.95
     """Over all judgements against the same champion."""
     slices: LossSettings | None = None
@@ -116,13 +147,23 @@ class ProbationSettings(Section):
     """How long a new champion is watched, and what it may lose."""
 
     labels: Count = 1000
-    max_loss: Amount = 0.02
+    max_loss: Amount | None = None
+    """Null: .02 of a score, 2 % of an error."""
+    time: Span = timedelta(days=7)
+    rollback: Literal["automatic", "ask"] = "automatic"
+
+
+class ApprovalSettings(Section):
+    """How long a candidate waits for a person."""
+
+    expires: Span = timedelta(days=7)
 
 
 class PromotionSettings(Section):
     """What happens to an accepted candidate."""
 
-    mode: Literal["automatic", "approval", "shadow", "register"] = "automatic"
+    mode: Literal["automatic", "approval", "register", "shadow", "experiment"] = "automatic"
+    approval: ApprovalSettings | None = None
     alias: Alias = "champion"
     challenger_alias: Alias = "challenger"
     takes_effect: Duration = timedelta(minutes=5)

@@ -32,7 +32,7 @@ def _always(_: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class _Gap:
+class _UnbuiltKey:
     """Keys (`*` is any one) whose values, where `asks` says so, ask for something that is not built."""
 
     pattern: str
@@ -48,8 +48,16 @@ def _is(*values: object) -> Asks:
     return lambda value: value in values
 
 
+def _is_not(*values: object) -> Asks:
+    return lambda value: value not in values
+
+
 def _is_full(value: Any) -> bool:
     return bool(value)
+
+
+def _is_sandboxed(value: Any) -> bool:
+    return not isinstance(value, dict) or value.get("mode") != "none"
 
 
 def _is_not_sqlite(value: Any) -> bool:
@@ -60,19 +68,50 @@ def _is_remote(value: Any) -> bool:
     return "://" in str(value) and not str(value).startswith("file:")
 
 
+# The value that says what retrainer does today asks for nothing: `rekey: false`, `baselines: block`, and so on.
 _GAPS: Final = (
-    _Gap("state.database", "only SQLite is supported", _is_not_sqlite),
-    _Gap("state.segments", "only a local folder is supported", _is_remote),
-    _Gap("service.http", "there is no HTTP server"),
-    _Gap("service.token", "there is no HTTP server"),
-    _Gap("service.quarantine_topic", "quarantined records are not copied"),
-    _Gap("service.lifecycle_topic", "nothing is published"),
-    _Gap("service.notify", "there are no webhooks", _is_full),
-    _Gap("models.*.training.entrypoint", "only an estimator can be trained"),
-    _Gap("models.*.training.command", "only an estimator can be trained"),
-    _Gap("models.*.training.search", "parameters are not searched"),
-    _Gap("models.*.promotion.mode", "only automatic and register are supported", _is("approval", "shadow")),
-    _Gap("models.*.promotion.probation", "a new champion is not watched"),
+    _UnbuiltKey("kafka.rekey", "topics are read as they are", _is(True)),
+    _UnbuiltKey("kafka.oauth", "tokens are not fetched"),
+    _UnbuiltKey("state.database", "only SQLite is supported", _is_not_sqlite),
+    _UnbuiltKey("state.segments", "only a local folder is supported", _is_remote),
+    _UnbuiltKey("state.minutes", "tallies are kept by the minute"),
+    _UnbuiltKey("state.keep", "decisions, ledger and audit are kept"),
+    _UnbuiltKey("state.quarantine", "all quarantined records are kept"),
+    _UnbuiltKey("mlflow.trust", "any champion is loaded, in the isolated training process", _is_not("any")),
+    _UnbuiltKey("service.http", "there is no HTTP server"),
+    _UnbuiltKey("service.token", "there is no HTTP server"),
+    _UnbuiltKey("service.url", "there is no HTTP server"),
+    _UnbuiltKey("service.own_code", "own triggers always run with the service's rights", _is_not(True)),
+    _UnbuiltKey("service.quarantine_topic", "quarantined records are not copied"),
+    _UnbuiltKey("service.lifecycle_topic", "nothing is published"),
+    _UnbuiltKey("service.notify", "there are no webhooks", _is_full),
+    _UnbuiltKey("models.*.preset", "single keys say where values stand"),
+    _UnbuiltKey("models.*.numbers", "a feature that is text stays text", _is_full),
+    _UnbuiltKey("models.*.predictions.time_format", "fields.time may name a unit"),
+    _UnbuiltKey("models.*.labels.time_format", "fields.time may name a unit"),
+    _UnbuiltKey("models.*.labels.when_null", "a label that is null is quarantined", _is_not("quarantine")),
+    _UnbuiltKey("models.*.labels.deleted", "only tombstones and deletes of CDC take a label back", _is_full),
+    _UnbuiltKey("models.*.training.on", "only a process on this machine can train", _is_not("process")),
+    _UnbuiltKey("models.*.training.weights", "every row counts alike"),
+    _UnbuiltKey("models.*.training.pipeline", "only an estimator can be trained"),
+    _UnbuiltKey("models.*.training.entrypoint", "only an estimator can be trained"),
+    _UnbuiltKey("models.*.training.command", "only an estimator can be trained"),
+    _UnbuiltKey("models.*.training.search", "parameters are not searched"),
+    _UnbuiltKey("models.*.training.code", "own code is found in the environment alone"),
+    _UnbuiltKey(
+        "models.*.training.sandbox",
+        "a job has limits, and no sandbox",
+        _is_sandboxed,
+    ),
+    _UnbuiltKey("models.*.training.environment", "the job sees the usual variables", _is_full),
+    _UnbuiltKey("models.*.training.price", "the trigger trial has a price of its own"),
+    _UnbuiltKey("models.*.judge.by", "only evidence promotes", _is_not("evidence")),
+    _UnbuiltKey("models.*.judge.baselines", "who does not beat the baselines is rejected", _is_not("block")),
+    _UnbuiltKey(
+        "models.*.promotion.mode", "only automatic and register are supported", _is_not("automatic", "register")
+    ),
+    _UnbuiltKey("models.*.promotion.approval", "nobody is asked"),
+    _UnbuiltKey("models.*.promotion.probation", "a new champion is not watched"),
 )
 
 

@@ -1,0 +1,1 @@
+"""`retrainer demo`: the whole loop on embedded parts and real flights. Begin with `run.py`."""

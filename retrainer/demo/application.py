@@ -29,7 +29,7 @@ from mlflow.exceptions import MlflowException
 from retrainer.adapters.clock import SystemClock
 from retrainer.demo import flights
 from retrainer.demo.children import say
-from retrainer.demo.traffic import Answers, Event, Sky, in_order, label_events, prediction_events
+from retrainer.demo.traffic import Event, Sky, VersionAnswers, in_order, label_events, prediction_events
 
 TICK: Final = 0.1
 """Seconds between two looks at the sky; flights that took off in between are scored together."""
@@ -39,30 +39,30 @@ _REPORT_EVERY: Final = 3
 _POSITIVE: Final = "late"
 
 
-class Loaded(NamedTuple):
+class ServedVersion(NamedTuple):
     """A version of the model, ready to answer."""
 
     version: str
     pipeline: Any
 
-    def answers(self, departed: pd.DataFrame) -> Answers:
+    def answers(self, departed: pd.DataFrame) -> VersionAnswers:
         """Its answers for the flights that just took off."""
         shares = self.pipeline.predict_proba(flights.as_sent(departed))
         classes = self.pipeline.classes_
         positive = list(classes).index(_POSITIVE)
-        return Answers(self.version, classes[np.argmax(shares, axis=1)], shares[:, positive])
+        return VersionAnswers(self.version, classes[np.argmax(shares, axis=1)], shares[:, positive])
 
 
-class Champion:
+class ServingChampion:
     """The model that holds the alias. It is looked up in the background; answers never wait for MLflow."""
 
     def __init__(self, model: str, alias: str) -> None:
         self._model = model
         self._alias = alias
-        self._loaded: Loaded | None = None
+        self._loaded: ServedVersion | None = None
 
     @property
-    def loaded(self) -> Loaded:
+    def loaded(self) -> ServedVersion:
         """The one in use, once there is one."""
         assert self._loaded is not None
         return self._loaded
@@ -90,8 +90,8 @@ class Champion:
     def _version(self) -> str:
         return str(mlflow.MlflowClient().get_model_version_by_alias(self._model, self._alias).version)
 
-    def _load(self, version: str) -> Loaded:
-        return Loaded(version, mlflow.sklearn.load_model(f"models:/{self._model}/{version}"))
+    def _load(self, version: str) -> ServedVersion:
+        return ServedVersion(version, mlflow.sklearn.load_model(f"models:/{self._model}/{version}"))
 
 
 class Application:
@@ -100,7 +100,7 @@ class Application:
     def __init__(
         self,
         sky: Sky,
-        champion: Callable[[], Loaded],
+        champion: Callable[[], ServedVersion],
         send: Callable[[Event], None],
         topics: tuple[str, str],
         since: pd.Timestamp,
@@ -127,7 +127,7 @@ class Application:
                 self.sent["repeated"] += 1
         self.time = until
 
-    def _scored(self, departed: pd.DataFrame) -> Answers:
+    def _scored(self, departed: pd.DataFrame) -> VersionAnswers:
         champion = self._champion()
         if self._version not in {"", champion.version}:
             say("application.champion", version=champion.version, event_time=departed["takeoff"].iloc[0].isoformat())
@@ -179,7 +179,7 @@ def main() -> None:
     mlflow.set_tracking_uri(arguments.tracking_uri)
     sky = Sky(flights.load(arguments.since, arguments.until))
     producer = KafkaProducer(bootstrap_servers=arguments.bootstrap_servers, acks="all", linger_ms=20)
-    champion = Champion(arguments.model, arguments.alias)
+    champion = ServingChampion(arguments.model, arguments.alias)
     champion.wait(stopped)
     threading.Thread(target=champion.watch, args=(stopped,), name="champion", daemon=True).start()
     application = Application(

@@ -24,7 +24,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines:
+class DemoThreshold:
     """The threshold's settings, as the configuration file has them."""
 
     below: float
@@ -45,7 +45,7 @@ def has_recovered(story: Story, line: float, outcomes: int) -> bool:
 
 
 def ending(
-    story: Story, lines: Lines, *, stopped: bool, seconds_left: float, exit_codes: Mapping[str, int | None]
+    story: Story, lines: DemoThreshold, *, stopped: bool, seconds_left: float, exit_codes: Mapping[str, int | None]
 ) -> Ending | None:
     """How it ended; None while it goes on.
 
@@ -63,7 +63,7 @@ def ending(
     return Ending.OUT_OF_TIME if seconds_left <= 0 else None
 
 
-def is_good(how: Ending, story: Story, lines: Lines) -> bool:
+def is_good(how: Ending, story: Story, lines: DemoThreshold) -> bool:
     """Whether accuracy has recovered: well above the line, or when it had to end, at least above it."""
     if how is Ending.PROCESS_ENDED:
         return False

@@ -23,7 +23,7 @@ from rich.console import Console
 from retrainer.adapters.clock import SystemClock
 from retrainer.demo import broker, plan, plot
 from retrainer.demo.children import Child, Entry, stop_all
-from retrainer.demo.ending import Ending, Lines, ending, is_good
+from retrainer.demo.ending import DemoThreshold, Ending, ending, is_good
 from retrainer.demo.folder import DemoFolder
 from retrainer.demo.narrator import Narrator
 from retrainer.demo.sentences import Sentence, number
@@ -79,7 +79,7 @@ class Demo:
         self._heard: set[str] = set()
         self._children: dict[str, Child] = {}
         self._narrator = Narrator(console, self._seconds, _CHANGE)
-        self._lines = Lines.of(yaml.safe_load(_CONFIG.read_text("utf-8")))
+        self._lines = DemoThreshold.of(yaml.safe_load(_CONFIG.read_text("utf-8")))
         self.story = Story()
 
     def run(self, days_per_second: float, *, keep: bool) -> int:

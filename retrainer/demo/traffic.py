@@ -31,7 +31,7 @@ class Event(NamedTuple):
         return zlib.crc32(self.key, zlib.crc32(self.topic.encode())) % _REPEATED == 0
 
 
-class Answers(NamedTuple):
+class VersionAnswers(NamedTuple):
     """What a version says about some flights: classes and the probability of the positive one, (flights,) each."""
 
     version: str
@@ -60,7 +60,7 @@ def _between(flights: pd.DataFrame, column: str, since: pd.Timestamp, until: pd.
     return flights.iloc[first:end]
 
 
-def prediction_events(departed: pd.DataFrame, answers: Answers, topic: str) -> Iterator[Event]:
+def prediction_events(departed: pd.DataFrame, answers: VersionAnswers, topic: str) -> Iterator[Event]:
     """One event for each flight that took off, with the features as they were sent."""
     features = as_sent(departed).to_dict("records")
     rows = zip(departed["id"], departed["takeoff"], features, answers.classes, answers.scores, strict=True)

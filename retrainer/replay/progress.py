@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from retrainer.replay.table.engine import Tell
 
 
-class Progress:
+class ProgressBar:
     """A bar for each part of the work, on standard error; none where that is no terminal."""
 
     def __init__(self, console: Console | None = None) -> None:

@@ -12,7 +12,7 @@ from retrainer.domain.values import span_text
 from retrainer.errors import Refused
 from retrainer.replay.hearing import heard
 from retrainer.replay.options import TableOptions, WrongOption
-from retrainer.replay.progress import Progress
+from retrainer.replay.progress import ProgressBar
 from retrainer.replay.report import report
 from retrainer.replay.report.notes import notes_of
 from retrainer.replay.report.page import page
@@ -31,7 +31,9 @@ class Replays:
     files: tuple[Path, ...]
 
 
-def replay_table(policies: Mapping[str, ModelPolicy], options: TableOptions, out: Path, progress: Progress) -> Replays:
+def replay_table(
+    policies: Mapping[str, ModelPolicy], options: TableOptions, out: Path, progress: ProgressBar
+) -> Replays:
     """Replay each policy over a table, and write report.json, report.html and predictions.parquet into a folder.
 
     Args:
@@ -114,7 +116,7 @@ def prepare(out: Path) -> None:
         raise Refused(f"{out}: cannot be written to: {error.strerror or error}") from error
 
 
-def _one(name: str, policy: ModelPolicy, table: Table, options: TableOptions, progress: Progress) -> Replayed:
+def _one(name: str, policy: ModelPolicy, table: Table, options: TableOptions, progress: ProgressBar) -> Replayed:
     began = perf_counter()
     with progress.over(name, len(table) - table.warm) as tell, heard() as warned:
         played = play(policy, table, options.training_takes, tell)

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from retrainer.errors import Unreachable
 from retrainer.logs import Logger
-from retrainer.ports import Clock
+from retrainer.ports.clock import Clock
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrainer.ports import Heart, Stopped
+from retrainer.ports.clock import Stopped
+from retrainer.ports.process import Heart
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Record
 from retrainer.domain.join.ingest import ModelIngest
 from retrainer.domain.mapping.mapping import Envelope, Unusable
-from retrainer.ports import Decoder
+from retrainer.ports.decoder import Decoder
 
 
 class Intake:

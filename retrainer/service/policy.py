@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retrainer.domain.deciding.deliberation import Timetable
 from retrainer.domain.deciding.situation import DecisionPolicy
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.join.ingest import IngestPolicy
@@ -13,7 +14,7 @@ from retrainer.domain.judging.order import Recipe
 from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.domain.lateness.coverage import CoveragePolicy
 from retrainer.domain.values import SECOND, Micros
-from retrainer.ports import Limits, Timetable
+from retrainer.ports.training import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

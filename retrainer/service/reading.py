@@ -8,8 +8,8 @@ from typing import Protocol
 from retrainer.domain.batches import RecordBatch, cut
 from retrainer.domain.values import Micros
 from retrainer.errors import Refused
-from retrainer.ports import Segments
-from retrainer.stores import StoredPart, StoredSegment
+from retrainer.ports.manifest.segments import StoredPart, StoredSegment
+from retrainer.ports.segments import Segments
 
 
 class SegmentRows(Protocol):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Role, Roles, Stopped
+from retrainer.ports.clock import Clock, Stopped
+from retrainer.ports.process import Role, Roles
 
 REFUSED = 3
 """The exit code of a role that refuses to go on; starting it again would not help."""

@@ -20,10 +20,10 @@ from retrainer.domain.judging.verdicts import Bench, verdict_of
 from retrainer.training.champion import Ask, ChampionSide, champion_side
 from retrainer.training.checks import checked, profile
 from retrainer.training.comparing import standard_error
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 from retrainer.training.form import form_of
-from retrainer.training.judge import Judged, bench_of, judge
+from retrainer.training.judge import Judgement, bench_of, judge
 from retrainer.training.selection import Choice, Split, contest, split, unseen
 from retrainer.training.walking import walk
 
@@ -43,11 +43,11 @@ class Candidate:
     """
 
     spec: TrainingSpec
-    rows: Rows
+    rows: TrainingRows
     first: int
     fitted: Pipeline
-    learnt: Rows
-    held: Rows
+    learnt: TrainingRows
+    held: TrainingRows
     answers: list[str]
     champion: ChampionSide
     result: TrainingResult
@@ -56,7 +56,7 @@ class Candidate:
     def fitter(self) -> Fitter:
         return fitter_of(self.spec)
 
-    def final(self) -> tuple[Pipeline, Rows | None]:
+    def final(self) -> tuple[Pipeline, TrainingRows | None]:
         """The model to be registered, and the rows that it was fitted on again; None where it is the judged one."""
         if not self.spec.recipe.refit:
             return self.fitted, None
@@ -64,11 +64,11 @@ class Candidate:
         return self.fitter.fit(rows), rows
 
 
-def make_candidate(spec: TrainingSpec, rows: Rows, champion: Ask | None) -> Candidate:
+def make_candidate(spec: TrainingSpec, rows: TrainingRows, champion: Ask | None) -> Candidate:
     """Train and judge a candidate.
 
     Args:
-        rows: every row of the order's dataset, in time order (`Rows.of` brings a frame into it).
+        rows: every row of the order's dataset, in time order (`TrainingRows.of` brings a frame into it).
         champion: asks the champion's model for its answers (`asking` makes one of a fitted pipeline); whatever it
             raises, the predictions that the champion made live are taken instead. Not asked where the order names
             no champion.
@@ -104,7 +104,7 @@ def make_candidate(spec: TrainingSpec, rows: Rows, champion: Ask | None) -> Cand
     )
 
 
-def _ahead(spec: TrainingSpec, rows: Rows, newest: npt.NDArray[np.int64]) -> float | None:
+def _ahead(spec: TrainingSpec, rows: TrainingRows, newest: npt.NDArray[np.int64]) -> float | None:
     """How many rows newer than those of the champion the candidate had learnt from, on average over the judged ones."""
     new = unseen(spec, rows)
     if new is None or not len(newest):
@@ -113,7 +113,7 @@ def _ahead(spec: TrainingSpec, rows: Rows, newest: npt.NDArray[np.int64]) -> flo
     return max(0.0, float(known.mean()))
 
 
-def classes_in(spec: TrainingSpec, rows: Rows) -> tuple[str, ...]:
+def classes_in(spec: TrainingSpec, rows: TrainingRows) -> tuple[str, ...]:
     """The classes among the labels; none for a regression."""
     return () if spec.task == "regression" else tuple(sorted(set(rows.labels.tolist())))
 
@@ -127,7 +127,7 @@ def asking(fitted: Pipeline, spec: TrainingSpec) -> Ask:
     fitter = fitter_of(spec)
 
     def ask(features: pd.DataFrame) -> Sequence[str]:
-        return fitter.answers(fitted, Rows(features))
+        return fitter.answers(fitted, TrainingRows(features))
 
     return ask
 
@@ -136,32 +136,38 @@ def _choice(spec: TrainingSpec, fitter: Fitter, parts: Split) -> Choice:
     if spec.recipe.rows.kind != "auto":
         return Choice(first=parts.first, words=parts.words + parts.note)
 
-    def answer(window: Rows, validation: Rows) -> Sequence[str]:
+    def answer(window: TrainingRows, validation: TrainingRows) -> Sequence[str]:
         return fitter.answers(fitter.fit(window), validation)
 
-    found = contest(parts.older, parts.change, answer, _Rule(bench=bench_of(spec), seed=spec.recipe.seed))
+    found = contest(parts.older, parts.change, answer, _MetricRule(bench=bench_of(spec), seed=spec.recipe.seed))
     return replace(found, words=found.words + parts.note)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rule:
+class _MetricRule:
     """`selection.Rule` by the metric that judges."""
 
     bench: Bench
     seed: int
 
-    def value(self, validation: Rows, answers: Sequence[str]) -> float | None:
+    def value(self, validation: TrainingRows, answers: Sequence[str]) -> float | None:
         return self.bench.value(self.bench.metric, validation.labels.tolist(), answers)
 
     def better_by(self, ours: float, theirs: float) -> float:
         return better_by(self.bench.metric, ours, theirs)
 
-    def error(self, validation: Rows, ours: Sequence[str], theirs: Sequence[str]) -> float:
+    def error(self, validation: TrainingRows, ours: Sequence[str], theirs: Sequence[str]) -> float:
         return standard_error(self.bench, self.seed, validation.labels.tolist(), ours, theirs)
 
 
 def _result(
-    spec: TrainingSpec, words: str, learnt: Rows, held: Rows, *, champion: ChampionSide, judged: Judged
+    spec: TrainingSpec,
+    words: str,
+    learnt: TrainingRows,
+    held: TrainingRows,
+    *,
+    champion: ChampionSide,
+    judged: Judgement,
 ) -> TrainingResult:
     return TrainingResult(
         job_id=spec.job_id,

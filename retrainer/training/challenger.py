@@ -9,13 +9,13 @@ from retrainer.domain.answers import answer_of
 from retrainer.domain.judging.challenge import Differences
 from retrainer.domain.judging.order import TrainingResult, TrainingSpec
 from retrainer.training.champion import Ask, champion_side
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of, metrics_of
 from retrainer.training.losses import differences
 from retrainer.training.order import CannotTrain
 
 
-def compare(spec: TrainingSpec, rows: Rows, challenger: Ask, champion: Ask | None) -> TrainingResult:
+def compare(spec: TrainingSpec, rows: TrainingRows, challenger: Ask, champion: Ask | None) -> TrainingResult:
     """How much better the challenger did on each row, in `compared`; there is no verdict in it.
 
     The evidence of earlier rows is kept by whoever ordered this (`domain.challenge.PairedTest`), who must hand over

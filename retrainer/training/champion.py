@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from retrainer.domain.answers import answer_of
-from retrainer.domain.judging.order import Column, TrainingSpec
-from retrainer.training.dataset import Rows
+from retrainer.domain.judging.order import DatasetColumn, TrainingSpec
+from retrainer.training.dataset import TrainingRows
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class ChampionSide:
     unseen: int | None = None
 
 
-def champion_side(ask: Ask | None, spec: TrainingSpec, held: Rows, classes: Sequence[str]) -> ChampionSide:
+def champion_side(ask: Ask | None, spec: TrainingSpec, held: TrainingRows, classes: Sequence[str]) -> ChampionSide:
     """The champion's answers to the held-out rows: its model's, or else those that it gave when they were live.
 
     Args:
@@ -66,7 +66,7 @@ def champion_side(ask: Ask | None, spec: TrainingSpec, held: Rows, classes: Sequ
     return ChampionSide(by="model", kept=new, answers=answers, seen=seen, left_out=len(held) - int(new.sum()))
 
 
-def _unseen(spec: TrainingSpec, held: Rows) -> tuple[npt.NDArray[np.bool_], int]:
+def _unseen(spec: TrainingSpec, held: TrainingRows) -> tuple[npt.NDArray[np.bool_], int]:
     """The rows that the champion was not fitted on, where there are enough of them, else all; and how many it was.
 
     A champion that was fitted again on every row knows some of the next holdout by heart. What it gave live it gave
@@ -80,7 +80,7 @@ def _unseen(spec: TrainingSpec, held: Rows) -> tuple[npt.NDArray[np.bool_], int]
     return np.ones(len(held), dtype=np.bool_), int((~new).sum())
 
 
-def _from_model(ask: Ask | None, spec: TrainingSpec, held: Rows, classes: Sequence[str]) -> list[str]:
+def _from_model(ask: Ask | None, spec: TrainingSpec, held: TrainingRows, classes: Sequence[str]) -> list[str]:
     if ask is None:
         raise FileNotFoundError("there is no model of the champion")
     answers = list(ask(held.features))
@@ -96,7 +96,7 @@ def _from_model(ask: Ask | None, spec: TrainingSpec, held: Rows, classes: Sequen
     return answers
 
 
-def _from_events(version: str, held: Rows, why: str) -> ChampionSide:
-    live = held.frame[Column.PREDICTION]
-    kept = ((held.frame[Column.VERSION] == version) & live.notna()).to_numpy(dtype=np.bool_)
+def _from_events(version: str, held: TrainingRows, why: str) -> ChampionSide:
+    live = held.frame[DatasetColumn.PREDICTION]
+    kept = ((held.frame[DatasetColumn.VERSION] == version) & live.notna()).to_numpy(dtype=np.bool_)
     return ChampionSide(by="events", kept=kept, answers=[str(answer) for answer in live[kept]], why=why)

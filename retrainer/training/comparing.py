@@ -171,8 +171,8 @@ class Bootstrap:
         triples = Counter(zip(labels, candidate, other, strict=True))
         names = sorted(triples)
         counts = np.array([triples[name] for name in names])
-        ours = _Side.of(self.bench, [(label, answer) for label, answer, _ in names])
-        theirs = _Side.of(self.bench, [(label, answer) for label, _, answer in names])
+        ours = _Contestant.of(self.bench, [(label, answer) for label, answer, _ in names])
+        theirs = _Contestant.of(self.bench, [(label, answer) for label, _, answer in names])
         random, at_once = np.random.default_rng(self.seed), max(1, _AT_ONCE // len(names))
         found: list[float] = []
         for begin in range(0, self.resamples, at_once):
@@ -193,7 +193,7 @@ def _drawn(random: np.random.Generator, counts: npt.NDArray[np.int64], times: in
 
 
 @dataclass(frozen=True)
-class _Side:
+class _Contestant:
     """One contestant's answers as a table: what each distinct row adds to each cell of a tally."""
 
     bench: Bench
@@ -201,7 +201,7 @@ class _Side:
     adds: csr_array
 
     @classmethod
-    def of(cls, bench: Bench, pairs: list[tuple[str, str]]) -> _Side:
+    def of(cls, bench: Bench, pairs: list[tuple[str, str]]) -> _Contestant:
         places: dict[tuple[str, str], int] = {}
         rows, columns, sizes = [], [], []
         for row, (label, answer) in enumerate(pairs):

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrainer.domain.judging.order import Column, RowRange
+from retrainer.domain.judging.order import DatasetColumn, RowRange
 from retrainer.training.order import CannotTrain
 
 Texts = npt.NDArray[np.str_]
@@ -21,15 +21,15 @@ Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Labelled examples in time order: one frame, the columns of `Column` beside the features."""
+class TrainingRows:
+    """Labelled examples in time order: one frame, the columns of `DatasetColumn` beside the features."""
 
     frame: pd.DataFrame
 
     @classmethod
-    def of(cls, frame: pd.DataFrame) -> Rows:
+    def of(cls, frame: pd.DataFrame) -> TrainingRows:
         """Rows in whatever order, brought into theirs: by time of prediction, then id."""
-        return cls(frame.sort_values([Column.PREDICTED_AT, Column.ID], kind="stable", ignore_index=True))
+        return cls(frame.sort_values([DatasetColumn.PREDICTED_AT, DatasetColumn.ID], kind="stable", ignore_index=True))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -37,12 +37,12 @@ class Rows:
     @cached_property
     def features(self) -> pd.DataFrame:
         """Every other column, as it came: (rows, features)."""
-        return self.frame.drop(columns=[column for column in Column if column in self.frame])
+        return self.frame.drop(columns=[column for column in DatasetColumn if column in self.frame])
 
     @cached_property
     def labels(self) -> Texts:
         """Canonical classes: (rows,)."""
-        return self.frame[Column.LABEL].to_numpy(dtype=np.str_)
+        return self.frame[DatasetColumn.LABEL].to_numpy(dtype=np.str_)
 
     @cached_property
     def numbers(self) -> npt.NDArray[np.float64]:
@@ -62,28 +62,28 @@ class Rows:
 
     @property
     def predicted_at(self) -> Times:
-        return self.frame[Column.PREDICTED_AT].to_numpy(dtype=np.int64)
+        return self.frame[DatasetColumn.PREDICTED_AT].to_numpy(dtype=np.int64)
 
     @property
     def known_at(self) -> Times:
-        return self.frame[Column.KNOWN_AT].to_numpy(dtype=np.int64)
+        return self.frame[DatasetColumn.KNOWN_AT].to_numpy(dtype=np.int64)
 
-    def since(self, first: int) -> Rows:
+    def since(self, first: int) -> TrainingRows:
         """The rows from a position on."""
-        return Rows(self.frame.iloc[first:])
+        return TrainingRows(self.frame.iloc[first:])
 
-    def before(self, end: int) -> Rows:
+    def before(self, end: int) -> TrainingRows:
         """The rows up to a position, which is left out."""
-        return Rows(self.frame.iloc[:end])
+        return TrainingRows(self.frame.iloc[:end])
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
-        return Rows(self.frame[keep])
+    def where(self, keep: npt.NDArray[np.bool_]) -> TrainingRows:
+        return TrainingRows(self.frame[keep])
 
     def first_at(self, time: int) -> int:
         """The position of the first row that was predicted at that time or later."""
         return int(np.searchsorted(self.predicted_at, time, side="left"))
 
-    def split(self, share: float) -> tuple[Rows, Rows]:
+    def split(self, share: float) -> tuple[TrainingRows, TrainingRows]:
         """The older rows, and the newest share of them."""
         end = len(self) - round(len(self) * share)
         return self.before(end), self.since(end)
@@ -97,7 +97,7 @@ class Rows:
         return RowRange(rows=len(self), first=int(times[0]), last=int(times[-1]))
 
 
-def read_rows(path: Path, digest: str) -> Rows:
+def read_rows(path: Path, digest: str) -> TrainingRows:
     """The rows of a dataset, by time of prediction, then id.
 
     Raises:
@@ -112,8 +112,8 @@ def read_rows(path: Path, digest: str) -> Rows:
     except (OSError, pa.ArrowException) as error:
         raise CannotTrain(f"cannot read {path.name}: {error}") from error
     _check(path.name, table)
-    order = [(Column.PREDICTED_AT.value, "ascending"), (Column.ID.value, "ascending")]
-    return Rows(_plain(table.sort_by(order)).to_pandas())
+    order = [(DatasetColumn.PREDICTED_AT.value, "ascending"), (DatasetColumn.ID.value, "ascending")]
+    return TrainingRows(_plain(table.sort_by(order)).to_pandas())
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -123,9 +123,9 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _check(name: str, table: pa.Table) -> None:
-    missing = [column.value for column in Column if column.value not in table.column_names]
+    missing = [column.value for column in DatasetColumn if column.value not in table.column_names]
     if missing:
         raise CannotTrain(f"{name} lacks {', '.join(missing)}")
-    for column in (Column.PREDICTED_AT, Column.KNOWN_AT, Column.LABEL):
+    for column in (DatasetColumn.PREDICTED_AT, DatasetColumn.KNOWN_AT, DatasetColumn.LABEL):
         if nulls := table[column.value].null_count:
             raise CannotTrain(f"{nulls} rows of {name} have no {column.value}")

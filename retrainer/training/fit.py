@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from retrainer.domain.judging.order import Recipe
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.form import Form
 from retrainer.training.order import CannotTrain, TooFewRows
 from retrainer.training.pipeline import build
@@ -28,7 +28,7 @@ class Fitter:
     cpus: int
     form: Form = field(default_factory=Form)
 
-    def fit(self, rows: Rows) -> Pipeline:
+    def fit(self, rows: TrainingRows) -> Pipeline:
         """A pipeline fitted on rows; nothing else of them is seen.
 
         Raises:
@@ -47,7 +47,7 @@ class Fitter:
         _log.info("fitted on %d rows in %.2f s", len(rows), time.monotonic() - began)
         return fitted
 
-    def answers(self, fitted: Pipeline, rows: Rows) -> list[str]:
+    def answers(self, fitted: Pipeline, rows: TrainingRows) -> list[str]:
         """One answer for each row, in the form that predictions are kept in."""
         if not len(rows):
             return []
@@ -55,7 +55,7 @@ class Fitter:
             return self.form.of(fitted, fitted.predict(rows.features), rows.features)
 
 
-def _learnable(rows: Rows) -> tuple[Rows, npt.NDArray[np.str_]]:
+def _learnable(rows: TrainingRows) -> tuple[TrainingRows, npt.NDArray[np.str_]]:
     """Without the classes seen once only, which stratified estimators refuse and none can learn."""
     classes, counts = np.unique(rows.labels, return_counts=True)
     kept = classes[counts > 1]
@@ -66,7 +66,7 @@ def _learnable(rows: Rows) -> tuple[Rows, npt.NDArray[np.str_]]:
     return rows, rows.labels
 
 
-def _numbers(rows: Rows) -> tuple[Rows, npt.NDArray[np.float64]]:
+def _numbers(rows: TrainingRows) -> tuple[TrainingRows, npt.NDArray[np.float64]]:
     numbers = rows.numbers
     if len(set(numbers.tolist())) < 2:
         raise TooFewRows(f"the {len(rows)} rows to learn from hold no two different numbers")

@@ -18,14 +18,14 @@ from retrainer.domain.metrics.registry import Estimate
 from retrainer.domain.values import canonical, iso
 from retrainer.training.champion import ChampionSide
 from retrainer.training.comparing import comparison_for
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.form import Form, form_of
 from retrainer.training.losses import row_loss
 from retrainer.training.slicing import slices_gate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class Judgement:
     """What a judgement found: its gates, both sides' metrics on the rows that were judged, and how to judge on."""
 
     gates: tuple[Gate, ...]
@@ -35,7 +35,9 @@ class Judged:
     loss: RowLoss | None
 
 
-def judge(spec: TrainingSpec, learnt: Rows, held: Rows, candidate: Sequence[str], champion: ChampionSide) -> Judged:
+def judge(
+    spec: TrainingSpec, learnt: TrainingRows, held: TrainingRows, candidate: Sequence[str], champion: ChampionSide
+) -> Judgement:
     """Judge the candidate's answers to the held-out rows.
 
     Args:
@@ -50,7 +52,7 @@ def judge(spec: TrainingSpec, learnt: Rows, held: Rows, candidate: Sequence[str]
     gates = (*verdicts.judge(bench, rows), *([of_slices] if of_slices else []))
     evaluation = metrics_of(bench, spec.metrics, rows.labels, rows.candidate)
     theirs = {} if rows.champion is None else metrics_of(bench, spec.metrics, rows.labels, rows.champion)
-    return Judged(
+    return Judgement(
         gates=tuple(_with_source(gate, spec, champion) for gate in gates),
         candidate={name: found.value for name, found in evaluation.items()},
         champion={name: found.value for name, found in theirs.items()},
@@ -72,7 +74,9 @@ def bench_of(spec: TrainingSpec) -> Bench:
     return replace(bench, compare=comparison_for(bench, spec.recipe.seed))
 
 
-def _contestants(form: Form, learnt: Rows, held: Rows, candidate: Sequence[str], champion: ChampionSide) -> HeldOut:
+def _contestants(
+    form: Form, learnt: TrainingRows, held: TrainingRows, candidate: Sequence[str], champion: ChampionSide
+) -> HeldOut:
     kept = champion.kept
     usual, shares = _usual(form, learnt)
     lasts = [form.certain(label) for label in last_labels(learnt, held, usual)]
@@ -89,7 +93,7 @@ def _those(answers: Sequence[str], kept: np.ndarray[tuple[int], np.dtype[np.bool
     return [answer for answer, wanted in zip(answers, kept.tolist(), strict=True) if wanted]
 
 
-def _usual(form: Form, learnt: Rows) -> tuple[str, dict[str, float]]:
+def _usual(form: Form, learnt: TrainingRows) -> tuple[str, dict[str, float]]:
     """What one would say of every row: the commonest class, with every class's share, or the mean."""
     if form.task == "regression":
         return canonical(float(learnt.numbers.mean())), {}
@@ -97,7 +101,7 @@ def _usual(form: Form, learnt: Rows) -> tuple[str, dict[str, float]]:
     return counts.most_common(1)[0][0], {name: count / len(learnt) for name, count in counts.items()}
 
 
-def last_labels(learnt: Rows, held: Rows, default: str) -> list[str]:
+def last_labels(learnt: TrainingRows, held: TrainingRows, default: str) -> list[str]:
     """For each held-out row the label that was the last to be known when it was predicted; else the default."""
     known_at = np.concatenate([learnt.known_at, held.known_at])
     labels = np.concatenate([learnt.labels, held.labels])

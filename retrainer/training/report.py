@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from retrainer.domain.answers import answer_of
-from retrainer.domain.judging.order import REPORT_FOLDER, Column, RowRange, TrainingResult, TrainingSpec
+from retrainer.domain.judging.order import REPORT_FOLDER, DatasetColumn, RowRange, TrainingResult, TrainingSpec
 from retrainer.domain.judging.verdicts import Verdict
 from retrainer.domain.values import iso
 from retrainer.training.candidate import Candidate
@@ -65,7 +65,7 @@ def _predictions(candidate: Candidate) -> pa.Table:
 
     return pa.table(
         {
-            "id": pa.array(held.frame[Column.ID].tolist()),
+            "id": pa.array(held.frame[DatasetColumn.ID].tolist()),
             "time": pa.array(held.predicted_at, pa.timestamp("us", tz="UTC")),
             "label": column(held.labels.tolist()),
             "candidate": column(candidate.answers),

@@ -17,7 +17,7 @@ from retrainer.domain.judging.order import (
     steps_of,
 )
 from retrainer.domain.values import iso, span_text
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.order import CannotTrain
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ FEWEST_AFTER_CHANGE: Final = 50
 _LEAST_KNOWN: Final = 0.5
 
 
-def select(rows: Rows, policy: RowsPolicy) -> tuple[Rows, str]:
+def select(rows: TrainingRows, policy: RowsPolicy) -> tuple[TrainingRows, str]:
     """The newest rows that the policy names, and how many in words.
 
     Raises:
@@ -67,15 +67,15 @@ class Split:
         words: what is learnt from, as far as the policy settles it; note: what else is to be said of the split.
     """
 
-    older: Rows
-    held: Rows
+    older: TrainingRows
+    held: TrainingRows
     first: int
     change: int | None
     words: str
     note: str = ""
 
 
-def split(spec: TrainingSpec, rows: Rows) -> tuple[Rows, Split]:
+def split(spec: TrainingSpec, rows: TrainingRows) -> tuple[TrainingRows, Split]:
     """The rows that the policy takes, and the same in two parts: the newest are held out.
 
     Where the beginning of a change is known, the holdout lies after it, and so does as much again to learn from
@@ -105,13 +105,13 @@ def split(spec: TrainingSpec, rows: Rows) -> tuple[Rows, Split]:
     return chosen, Split(older=older, held=held, first=first, change=change, words=words, note=note)
 
 
-def unseen(spec: TrainingSpec, rows: Rows) -> int | None:
+def unseen(spec: TrainingSpec, rows: TrainingRows) -> int | None:
     """How many rows are newer than those that the champion learnt from; None where nobody knows."""
     trained_to = spec.champion_trained_to
     return None if trained_to is None else len(rows) - rows.first_at(trained_to + 1)
 
 
-def known_before(rows: Rows, later: Rows, change: int | None = None) -> Rows:
+def known_before(rows: TrainingRows, later: TrainingRows, change: int | None = None) -> TrainingRows:
     """The rows whose label was known when the first of the later rows was predicted.
 
     In use nothing else could have been learnt by then: a label that came later may tell of the very time on which
@@ -133,10 +133,10 @@ def known_before(rows: Rows, later: Rows, change: int | None = None) -> Rows:
 # The contest
 
 
-class Rule(Protocol):
+class ScoringRule(Protocol):
     """How the answers of a contest are scored."""
 
-    def value(self, validation: Rows, answers: Sequence[str]) -> float | None:
+    def value(self, validation: TrainingRows, answers: Sequence[str]) -> float | None:
         """The metric of answers to the validation rows; None where it has no value."""
         ...
 
@@ -144,12 +144,12 @@ class Rule(Protocol):
         """The difference between two values; positive where the first is better."""
         ...
 
-    def error(self, validation: Rows, ours: Sequence[str], theirs: Sequence[str]) -> float:
+    def error(self, validation: TrainingRows, ours: Sequence[str], theirs: Sequence[str]) -> float:
         """The standard error of the difference between two such values."""
         ...
 
 
-Answer = Callable[[Rows, Rows], Sequence[str]]
+Answer = Callable[[TrainingRows, TrainingRows], Sequence[str]]
 """(rows to learn from, rows to be asked about) to the answers to those, by a model that has learnt from the first."""
 
 
@@ -162,13 +162,13 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Entry:
+class _ContestEntry:
     first: int
     value: float
     answers: Sequence[str]
 
 
-def contest(older: Rows, change: int | None, answer: Answer, rule: Rule) -> Choice:
+def contest(older: TrainingRows, change: int | None, answer: Answer, rule: ScoringRule) -> Choice:
     """The window of `older` that predicts its newest rows well: the largest of those as good as the best.
 
     They are its newest quarter; where a change is known, at most half of what came after it, so that they lie after
@@ -201,12 +201,12 @@ def contest(older: Rows, change: int | None, answer: Answer, rule: Rule) -> Choi
     return Choice(first=chosen.first, words=f"{_name(older, chosen.first, change)}, {won} of auto ({told})")
 
 
-def _best(entries: Sequence[_Entry], rule: Rule) -> _Entry:
+def _best(entries: Sequence[_ContestEntry], rule: ScoringRule) -> _ContestEntry:
     """Of equals the one with more rows."""
     return max(entries, key=lambda entry: (rule.better_by(entry.value, 0.0), -entry.first))
 
 
-def _after_change(entries: Sequence[_Entry], change: int | None, rule: Rule) -> Sequence[_Entry]:
+def _after_change(entries: Sequence[_ContestEntry], change: int | None, rule: ScoringRule) -> Sequence[_ContestEntry]:
     """Without the windows that reach back beyond the change, if the one since the change is ahead of them all."""
     reaching = [entry for entry in entries if change is None or entry.first <= change]
     if change is None or not reaching or _best(reaching, rule).first != change:
@@ -214,7 +214,9 @@ def _after_change(entries: Sequence[_Entry], change: int | None, rule: Rule) -> 
     return [entry for entry in entries if entry.first >= change]
 
 
-def _entries(earlier: Rows, validation: Rows, change: int | None, answer: Answer, rule: Rule) -> Iterator[_Entry]:
+def _entries(
+    earlier: TrainingRows, validation: TrainingRows, change: int | None, answer: Answer, rule: ScoringRule
+) -> Iterator[_ContestEntry]:
     for first in _starts(len(earlier), change):
         window = known_before(earlier.since(first), validation, None if change is None else change - first)
         if len(set(window.labels)) < 2:
@@ -223,7 +225,7 @@ def _entries(earlier: Rows, validation: Rows, change: int | None, answer: Answer
         found = rule.value(validation, answers)
         _log.info("window of %d rows: %s on the %d after them", len(window), found, len(validation))
         if found is not None:
-            yield _Entry(first=first, value=found, answers=answers)
+            yield _ContestEntry(first=first, value=found, answers=answers)
 
 
 def _starts(rows: int, change: int | None) -> list[int]:
@@ -235,7 +237,7 @@ def _starts(rows: int, change: int | None) -> list[int]:
     return sorted(starts)
 
 
-def _name(older: Rows, first: int, change: int | None) -> str:
+def _name(older: TrainingRows, first: int, change: int | None) -> str:
     if not first:
         return f"all {len(older)}"
     return f"{'since the change' if first == change else 'last'} {len(older) - first}"

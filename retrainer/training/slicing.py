@@ -14,7 +14,7 @@ from retrainer.domain.judging.paired import Answers, better_by
 from retrainer.domain.judging.verdicts import Bench, Gate, HeldOut
 from retrainer.domain.mapping.slices import MOST_KEPT, SlicePolicy, slices_of
 from retrainer.training.comparing import chance_worse
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 
 FEWEST: Final = 50
 """Held-out rows of a slice below which nothing is said about it."""
@@ -42,7 +42,7 @@ class _Slice:
         )
 
 
-def slices_gate(bench: Bench, slices: Mapping[str, str | None], held: Rows, rows: HeldOut) -> Gate | None:
+def slices_gate(bench: Bench, slices: Mapping[str, str | None], held: TrainingRows, rows: HeldOut) -> Gate | None:
     """That the candidate is in no slice worse than the champion by more than `max_slice_loss`, beyond chance.
 
     Chance is what a paired test of being worse at all says, at an error that is shared among the slices (Bonferroni).
@@ -71,7 +71,7 @@ def slices_gate(bench: Bench, slices: Mapping[str, str | None], held: Rows, rows
     return Gate(name=SLICES, passed=not bad, reason=reason, evidence=evidence)
 
 
-def _members(slices: Mapping[str, str | None], held: Rows) -> dict[str, npt.NDArray[np.int64]]:
+def _members(slices: Mapping[str, str | None], held: TrainingRows) -> dict[str, npt.NDArray[np.int64]]:
     """The positions of each slice's rows, of those that are large enough."""
     policies = [SlicePolicy(name=name, when=when) for name, when in slices.items()]
     wanted = [name for name in held.features if _is_read(policies, str(name))]

@@ -30,7 +30,7 @@ from retrainer.training.candidate import Candidate, classes_in, make_candidate
 from retrainer.training.challenger import compare
 from retrainer.training.champion import Ask
 from retrainer.training.checks import profile
-from retrainer.training.dataset import Rows, read_rows
+from retrainer.training.dataset import TrainingRows, read_rows
 from retrainer.training.form import Form, form_of
 from retrainer.training.models import LoadedModel, Saved, save
 from retrainer.training.pipeline import kinds_read
@@ -106,7 +106,7 @@ def _kept(candidate: Candidate, folder: Path) -> TrainingResult:
     return replace(found, refitted_on=refitted.range, classes=classes, profile=profile(refitted))
 
 
-def _saved(candidate: Candidate, fitted: Pipeline, model: Path, rows: Rows) -> Gate:
+def _saved(candidate: Candidate, fitted: Pipeline, model: Path, rows: TrainingRows) -> Gate:
     """The gate that what was saved can be loaded, and answers as before."""
     form = candidate.fitter.form
     saved = save(fitted, model, rows.features, kinds_read(fitted), form.task)

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.pipeline import Pipeline
 
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 from retrainer.training.selection import known_before
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walked:
+class WalkedForward:
     """What came of it.
 
     Attributes:
@@ -32,12 +32,12 @@ class Walked:
     """
 
     fitted: Pipeline
-    learnt: Rows
+    learnt: TrainingRows
     answers: list[str]
     newest: npt.NDArray[np.int64]
 
 
-def walk(fitter: Fitter, rows: Rows, held: int, steps: int, change: int | None) -> Walked:
+def walk(fitter: Fitter, rows: TrainingRows, held: int, steps: int, change: int | None) -> WalkedForward:
     """Answer the newest `held` rows in equal steps, each by a fit on the rows that were known before it.
 
     Args:
@@ -50,7 +50,7 @@ def walk(fitter: Fitter, rows: Rows, held: int, steps: int, change: int | None) 
     begin = len(rows) - held
     edges = [begin + round(held * step / steps) for step in range(steps + 1)]
     parts = [_step(fitter, rows, first, end, change) for first, end in itertools.pairwise(edges)]
-    return Walked(
+    return WalkedForward(
         fitted=parts[-1].fitted,
         learnt=parts[0].learnt,
         answers=[answer for part in parts for answer in part.answers],
@@ -58,9 +58,9 @@ def walk(fitter: Fitter, rows: Rows, held: int, steps: int, change: int | None) 
     )
 
 
-def _step(fitter: Fitter, rows: Rows, first: int, end: int, change: int | None) -> Walked:
+def _step(fitter: Fitter, rows: TrainingRows, first: int, end: int, change: int | None) -> WalkedForward:
     asked = rows.before(end).since(first)
     learnt = known_before(rows.before(first), asked, change)
     fitted = fitter.fit(learnt)
     newest = np.full(len(asked), learnt.predicted_at[-1], dtype=np.int64)
-    return Walked(fitted=fitted, learnt=learnt, answers=fitter.answers(fitted, asked), newest=newest)
+    return WalkedForward(fitted=fitted, learnt=learnt, answers=fitter.answers(fitted, asked), newest=newest)

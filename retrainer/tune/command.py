@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from retrainer.config.load import Loaded
 from retrainer.replay.options import WrongOption
-from retrainer.replay.progress import Progress
+from retrainer.replay.progress import ProgressBar
 from retrainer.tune.options import tune_options
 from retrainer.tune.run import CONFIG_FILE, Tuning, tune
 from retrainer.tune.writing import Source
@@ -35,4 +35,4 @@ def run(options: argparse.Namespace, loaded: Loaded, model: str, env: Mapping[st
     asked = tune_options(options)
     if (options.out / CONFIG_FILE).resolve() == options.config.resolve():
         raise WrongOption(f"--out: {options.out / CONFIG_FILE} is the configuration itself: choose another folder")
-    return tune(Source.of(loaded, model, env), asked, options.out, Progress())
+    return tune(Source.of(loaded, model, env), asked, options.out, ProgressBar())

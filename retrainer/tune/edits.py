@@ -12,7 +12,7 @@ from retrainer.config.load import Loaded
 from retrainer.config.model import ModelSettings
 from retrainer.config.rules import MODEL_RULES, clashes
 from retrainer.config.settings import Settings
-from retrainer.tune.space import TRIGGERS, Point, Space
+from retrainer.tune.space import TRIGGERS, Point, SearchSpace
 
 
 class Unplayable(Exception):
@@ -28,7 +28,7 @@ class Edit:
     keys: tuple[str, ...]
 
 
-def edits(space: Space, point: Point) -> list[Edit]:
+def edits(space: SearchSpace, point: Point) -> list[Edit]:
     """What a point changes."""
     values, changed = space.values(point), space.changed(point)
     about_triggers = {knob.key for knob in space.knobs if knob.trigger} | {TRIGGERS}
@@ -42,12 +42,12 @@ def edits(space: Space, point: Point) -> list[Edit]:
     return [*_new(space, point, values), *_off(space, point), *plain]
 
 
-def _stands(space: Space, key: str) -> bool:
+def _stands(space: SearchSpace, key: str) -> bool:
     """Whether it is a number of a trigger that the configuration has."""
     return key != TRIGGERS and key.split(".")[1] in space.launching.given
 
 
-def _new(space: Space, point: Point, values: dict[str, Any]) -> Iterator[Edit]:
+def _new(space: SearchSpace, point: Point, values: dict[str, Any]) -> Iterator[Edit]:
     """Triggers that do not stand in the configuration: those that are added, or all where it has none."""
     about, changed, on = space.launching, space.changed(point), space.on(point)
     left = [TRIGGERS] if TRIGGERS in changed else []
@@ -66,7 +66,7 @@ def _new(space: Space, point: Point, values: dict[str, Any]) -> Iterator[Edit]:
         yield Edit(path=("triggers", name), value=section, keys=keys)
 
 
-def _off(space: Space, point: Point) -> Iterator[Edit]:
+def _off(space: SearchSpace, point: Point) -> Iterator[Edit]:
     """Triggers that stand there and do not launch any more are left out of `retrain_when`."""
     about, on = space.launching, space.on(point)
     off = [name for name in about.on if name in about.given and name not in on]

@@ -20,7 +20,7 @@ class Fold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Walked:
+class PlayedFolds:
     """Every fold, and a last search over all rows.
 
     Attributes:
@@ -55,7 +55,7 @@ class Walked:
         return self.tuned_cost < self.present_cost
 
 
-def walk(searching: Searching, folds: int, seconds: float) -> Walked:
+def walk(searching: Searching, folds: int, seconds: float) -> PlayedFolds:
     """Search fold by fold, each with what the earlier ones found, and at last over all rows.
 
     Args:
@@ -78,7 +78,7 @@ def walk(searching: Searching, folds: int, seconds: float) -> Walked:
     never = plays.never
     assert never is not None
     present = plays.score(space.present, folds + 1)
-    return Walked(folds=tuple(found), last=last, present=present, never=never, price=searching.price)
+    return PlayedFolds(folds=tuple(found), last=last, present=present, never=never, price=searching.price)
 
 
 def _ends(searching: Searching, searches: int, seconds: float) -> Iterator[float]:

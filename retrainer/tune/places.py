@@ -24,18 +24,18 @@ class Place:
 
     start: int
     end: int
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[MappingEntry] = field(default_factory=list)
     is_mapping: bool = False
     closes: int | None = None
     column: int = 0
     alias: str = ""
 
-    def entry(self, key: str) -> Entry | None:
+    def entry(self, key: str) -> MappingEntry | None:
         return next((one for one in self.entries if one.key == key), None)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class MappingEntry:
     """A key of a mapping, where it begins and ends, and its value."""
 
     key: str
@@ -54,12 +54,12 @@ def places(text: str, as_text: Callable[[str], str] = str) -> Place:
     events: Iterator[Any] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
     for event in events:
         if isinstance(event, yaml.DocumentStartEvent):
-            return _Reader(text, as_text, events).place(next(events))
+            return _PlaceReader(text, as_text, events).place(next(events))
     return Place(start=0, end=0)
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _PlaceReader:
     text: str
     as_text: Callable[[str], str]
     events: Iterator[Any]
@@ -77,13 +77,13 @@ class _Reader:
         return Place(start=start, end=start + len(self.text[start:end].rstrip()))  # blocks of text end with a new line
 
     def _mapping(self, event: Any) -> Place:
-        entries: list[Entry] = []
+        entries: list[MappingEntry] = []
         column = 0
         while not isinstance(key := next(self.events), yaml.MappingEndEvent):
             name = self.as_text(key.value) if isinstance(key, yaml.ScalarEvent) else ""
             column = column if entries else key.start_mark.column
             begin, end = _index(key), self.place(key).end
-            entries.append(Entry(key=name, start=begin, end=end, value=self.place(next(self.events))))
+            entries.append(MappingEntry(key=name, start=begin, end=end, value=self.place(next(self.events))))
         start, close = _index(event), _index(key)
         if event.flow_style:
             return Place(start=start, end=close + 1, entries=entries, is_mapping=True, closes=close)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from retrainer.replay.report.report import Json
-from retrainer.tune.folds import Fold, Walked
+from retrainer.tune.folds import Fold, PlayedFolds
 from retrainer.tune.options import TuneOptions
 from retrainer.tune.plays import Plays, Scored, Stretch, rounded
-from retrainer.tune.search import Studied, Tried
-from retrainer.tune.space import Space, told
+from retrainer.tune.search import Studied, TriedPoint
+from retrainer.tune.space import SearchSpace, told
 from retrainer.tune.weighing import Reason, Weighed
 from retrainer.tune.writing import yaml_of
 
@@ -22,10 +22,10 @@ class Tuned:
 
     model: str
     metric: str
-    space: Space
+    space: SearchSpace
     plays: Plays
     options: TuneOptions
-    walked: Walked
+    walked: PlayedFolds
     weighed: Weighed
     seconds: float
 
@@ -186,11 +186,11 @@ def _stretch(stretch: Stretch, price: float) -> Json:
     return {"cost": stretch.cost(price), "loss": stretch.loss, "jobs": stretch.jobs, "rows": stretch.rows}
 
 
-def _trials(space: Space, studied: Studied, price: float) -> list[Json]:
+def _trials(space: SearchSpace, studied: Studied, price: float) -> list[Json]:
     return [_trial(space, one, price, studied.cost) for one in studied.tried]
 
 
-def _trial(space: Space, tried: Tried, price: float, best: float) -> Json:
+def _trial(space: SearchSpace, tried: TriedPoint, price: float, best: float) -> Json:
     settings = told(space.changed(tried.point))
     if tried.scored is None:
         return {"settings": settings, "unplayable": tried.why}

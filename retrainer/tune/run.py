@@ -16,18 +16,18 @@ from retrainer.errors import ConfigError, Refused
 from retrainer.policies import model_policy
 from retrainer.replay.hearing import heard
 from retrainer.replay.options import WrongOption
-from retrainer.replay.progress import Progress
+from retrainer.replay.progress import ProgressBar
 from retrainer.replay.report.report import Json, encoded
 from retrainer.replay.run import check_delay, prepare
 from retrainer.replay.table.table import Table, load
 from retrainer.service.policy import ModelPolicy
 from retrainer.tune.edits import Unplayable, edits, settings_with
-from retrainer.tune.folds import Walked, walk
+from retrainer.tune.folds import PlayedFolds, walk
 from retrainer.tune.options import TuneOptions
 from retrainer.tune.plays import Plays, PolicyOf, bounds_of
 from retrainer.tune.report import Tuned, reasons_in_words, report_of, words
 from retrainer.tune.search import Searching, Teller
-from retrainer.tune.space import History, Point, Space, space_of
+from retrainer.tune.space import Point, SearchSpace, TableFacts, space_of
 from retrainer.tune.weighing import Weighed, weigh
 from retrainer.tune.writing import Source
 
@@ -44,7 +44,7 @@ class Tuning:
     files: tuple[Path, ...]
 
 
-def tune(source: Source, options: TuneOptions, out: Path, progress: Progress) -> Tuning:
+def tune(source: Source, options: TuneOptions, out: Path, progress: ProgressBar) -> Tuning:
     """Search a model's settings, and write tuned.yaml and tune.json into a folder.
 
     Raises:
@@ -94,17 +94,17 @@ def _plays(loaded: Loaded, model: ModelSettings, table: Table, options: TuneOpti
     )
 
 
-def _space(model: ModelSettings, plays: Plays) -> Space:
+def _space(model: ModelSettings, plays: Plays) -> SearchSpace:
     """Improvements of a loss are sought in its unit: as the first stretch has it."""
     table, loss = plays.table, None
     if not METRICS[model.metrics[0]].higher_is_better:
         found = plays.score((), 1).metric
         loss = found if found is not None and isfinite(found) else 0.0
     span = int(table.times[-1] - table.times[table.warm])
-    return space_of(model, History(warm=table.warm, rows=len(table) - table.warm, span=span, loss=loss))
+    return space_of(model, TableFacts(warm=table.warm, rows=len(table) - table.warm, span=span, loss=loss))
 
 
-def _policies(loaded: Loaded, model: str, space: Space | None) -> PolicyOf:
+def _policies(loaded: Loaded, model: str, space: SearchSpace | None) -> PolicyOf:
     def policy_of(point: Point) -> ModelPolicy:
         changes = edits(space, point) if space else []
         return model_policy(settings_with(loaded, model, changes).models[model])
@@ -112,7 +112,7 @@ def _policies(loaded: Loaded, model: str, space: Space | None) -> PolicyOf:
     return policy_of
 
 
-def _check_all(space: Space, source: Source) -> None:
+def _check_all(space: SearchSpace, source: Source) -> None:
     """Whether every knob can be turned in this file, before hours are spent on finding out how.
 
     Raises:
@@ -125,7 +125,7 @@ def _check_all(space: Space, source: Source) -> None:
                 source.written(edits(space, point), {knob.key: "was"}, "checked")
 
 
-def _walk(space: Space, plays: Plays, options: TuneOptions, progress: Progress) -> Walked:
+def _walk(space: SearchSpace, plays: Plays, options: TuneOptions, progress: ProgressBar) -> PlayedFolds:
     rows = options.trials * sum(plays.rows(number) for number in range(1, options.folds + 2))
     with progress.over("tuning", rows) as tell, heard():
         searching = Searching(
@@ -140,7 +140,7 @@ def _walk(space: Space, plays: Plays, options: TuneOptions, progress: Progress) 
         return walk(searching, options.folds, options.seconds)
 
 
-def _weighed(space: Space, plays: Plays, walked: Walked, progress: Progress) -> Weighed:
+def _weighed(space: SearchSpace, plays: Plays, walked: PlayedFolds, progress: ProgressBar) -> Weighed:
     """The present settings where the folds do not show that others help."""
     if not walked.helps:
         return Weighed(point=space.present, cost=walked.present.cost(walked.price), reasons=())

@@ -11,7 +11,7 @@ import numpy as np
 from retrainer.replay.table.engine import Tell
 from retrainer.tune.edits import Unplayable
 from retrainer.tune.plays import Plays, Scored
-from retrainer.tune.space import TRIGGERS, Knob, Point, Space
+from retrainer.tune.space import TRIGGERS, Knob, Point, SearchSpace
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -42,7 +42,7 @@ class Teller:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class TriedPoint:
     """A point that was tried, and what it came to; or why it could not be played."""
 
     point: Point
@@ -54,7 +54,7 @@ class Tried:
 class Studied:
     """What a search tried, in order, and the best of it: of several that cost the same the one that came first."""
 
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedPoint, ...]
     best: Point
     cost: float
 
@@ -70,7 +70,7 @@ class Searching:
         teller: told of each play.
     """
 
-    space: Space
+    space: SearchSpace
     plays: Plays
     price: float
     trials: int
@@ -98,7 +98,7 @@ class Searching:
         study = create_study(sampler=sampler, direction="minimize")
         for point in [*first, *self._near(stretches)]:
             study.enqueue_trial({knob.key: place for knob, place in zip(self.space.knobs, point, strict=True)})
-        tried: list[Tried] = []
+        tried: list[TriedPoint] = []
         while len(tried) < self.trials and (not tried or self.clock() < until):
             trial = study.ask()
             one = self._try(self._point(trial), stretches)
@@ -131,15 +131,15 @@ class Searching:
                 places[knob.key] = _place(trial, knob)
         return self.space.fitting(tuple(places.values()))
 
-    def _try(self, point: Point, stretches: int) -> Tried:
+    def _try(self, point: Point, stretches: int) -> TriedPoint:
         try:
-            tried = Tried(point=point, scored=self.plays.score(point, stretches, self.teller.during))
+            tried = TriedPoint(point=point, scored=self.plays.score(point, stretches, self.teller.during))
         except Unplayable as error:
-            tried = Tried(point=point, scored=None, why=str(error))
+            tried = TriedPoint(point=point, scored=None, why=str(error))
         self.teller.after(self.plays.rows(stretches), tried.scored.jobs() if tried.scored else 0)
         return tried
 
-    def _studied(self, tried: Sequence[Tried]) -> Studied:
+    def _studied(self, tried: Sequence[TriedPoint]) -> Studied:
         costs = [(one.scored.cost(self.price), one.point) for one in tried if one.scored is not None]
         cost, best = min(costs, key=lambda found: found[0])
         return Studied(tried=tuple(tried), best=best, cost=cost)

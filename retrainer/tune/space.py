@@ -46,7 +46,7 @@ class Knob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class History:
+class TableFacts:
     """What a table says about the values that are worth a try.
 
     Attributes:
@@ -62,7 +62,7 @@ class History:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Space:
+class SearchSpace:
     """Every knob that has a choice."""
 
     knobs: tuple[Knob, ...]
@@ -156,12 +156,12 @@ _FACTORS: Final = (0.5, 0.7, 1.0, 1.4, 2.0)
 """Lines of triggers of the user's own, nearer and further away."""
 
 
-def space_of(model: ModelSettings, history: History) -> Space:
+def space_of(model: ModelSettings, history: TableFacts) -> SearchSpace:
     """What can be searched of a model's settings."""
     launching = launching_of(model)
     found = [*_of_triggers(model, launching), *_of_history(model, history)]
     found += [_ordered(model, key, choices) for key, choices in _FIXED]
-    return Space(knobs=tuple(knob for knob in found if len(knob.choices) > 1), launching=launching)
+    return SearchSpace(knobs=tuple(knob for knob in found if len(knob.choices) > 1), launching=launching)
 
 
 def _of_triggers(model: ModelSettings, launching: Launching) -> Iterable[Knob]:
@@ -190,7 +190,7 @@ def _lines(line: float) -> list[float]:
     return [tidy(1 - (1 - line) * factor, 3) for factor in _FACTORS] if 0 < line < 1 else []
 
 
-def _of_history(model: ModelSettings, history: History) -> Iterable[Knob]:
+def _of_history(model: ModelSettings, history: TableFacts) -> Iterable[Knob]:
     cooldowns = [text for text in _COOLDOWNS if duration(parse_duration(text)) <= history.span]
     now = model.guards.model_dump()["cooldown"]
     yield _sorted("guards.cooldown", now, cooldowns, by=_length)

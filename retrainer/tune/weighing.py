@@ -8,7 +8,7 @@ from typing import Any
 from retrainer.replay.table.engine import Tell
 from retrainer.tune.edits import Unplayable
 from retrainer.tune.plays import Plays, rounded
-from retrainer.tune.space import Point, Space
+from retrainer.tune.space import Point, SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Weighed:
     reasons: tuple[Reason, ...]
 
 
-def weigh(space: Space, plays: Plays, point: Point, price: float, tell: Tell) -> Weighed:
+def weigh(space: SearchSpace, plays: Plays, point: Point, price: float, tell: Tell) -> Weighed:
     """Put values back, one after the other, as long as that costs no more over all rows."""
     weighing = _Weighing(space=space, plays=plays, price=price, tell=tell)
     cost = weighing.cost(point)
@@ -61,7 +61,7 @@ def weigh(space: Space, plays: Plays, point: Point, price: float, tell: Tell) ->
 
 @dataclass(frozen=True, kw_only=True)
 class _Weighing:
-    space: Space
+    space: SearchSpace
     plays: Plays
     price: float
     tell: Tell

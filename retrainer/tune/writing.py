@@ -12,7 +12,7 @@ from retrainer.config.load import Loaded, load_text
 from retrainer.config.model import ModelSettings
 from retrainer.errors import ConfigError, Problem
 from retrainer.tune.edits import Edit, settings_with
-from retrainer.tune.places import Entry, Place, comment_of, places
+from retrainer.tune.places import MappingEntry, Place, comment_of, places
 
 _ORDER: Final = {name: number for number, name in enumerate(ModelSettings.model_fields)}
 """Sections of a model in the order in which they are documented."""
@@ -118,14 +118,14 @@ class _Writing:
         told = textwrap.wrap(f"{_HEADER} {words}", _WIDTH - len(indent), subsequent_indent="  ")
         self.text = above + "".join(f"{indent}# {one}{self.eol}" for one in told) + below
 
-    def _model(self) -> Entry:
+    def _model(self) -> MappingEntry:
         found = places(self.text, self.sheltered.restored).entry("models")
         entry = found.value.entry(self.model) if found else None
         if entry is None:
             raise ConfigError
         return entry
 
-    def _replace(self, entry: Entry, words: str) -> int:
+    def _replace(self, entry: MappingEntry, words: str) -> int:
         colon = "" if ":" in self.text[entry.end : entry.value.start] else ":"
         value = entry.value
         if value.start == value.end or (value.is_mapping and value.closes is None):

@@ -121,7 +121,7 @@ IN_A_MODEL = {
     "retrain_when: low >": 'retrain_when: expected trigger names joined by and, or, not and parentheses, got "low >"',
     "training: {estimator: Forest}": "training.estimator: expected a dotted path such as "
     'sklearn.linear_model.LogisticRegression, got "Forest"',
-    "training: {estimator: null}": "training: expected an estimator, an entrypoint or a command",
+    "training: {estimator: null}": "training: expected an estimator, a pipeline, an entrypoint or a command",
     'training: {entrypoint: "a.b:c"}': "training.entrypoint: expected only one of estimator and entrypoint: set the "
     "others to null",
     "training: {rows: {last: soon}}": "training.rows: expected {last: N or DURATION} such as {last: 10000} or "
@@ -219,10 +219,10 @@ models:
             'got "mysql://********@db"'
         ),
         "c.yaml:4: state.flsh: unknown key; did you mean flush?",
-        "c.yaml:6: service.token: expected text",
+        "c.yaml:6: service.token: expected text, {NAME: TOKEN} or {NAME: {token: TOKEN, may: [read]}}",
         'c.yaml:8: service.notify.0.url: expected a URL such as https://example.org/hook, got "ftp://hooks"',
         "c.yaml:8: service.notify.0.on: expected at least one, got an empty list",
-        "c.yaml:10: models.flights.training: expected an estimator, an entrypoint or a command",
+        "c.yaml:10: models.flights.training: expected an estimator, a pipeline, an entrypoint or a command",
         'c.yaml:13: models.flights.positive: expected one of the classes late, on_time, got "early"',
         'c.yaml:18: models.flights.labels.max_delay: expected a duration such as 6h, got "long"',
         'c.yaml:20: models.flights.triggers.low.threshold.below: expected a number, got "high"',

@@ -14,6 +14,7 @@ import pytest
 from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
 from retrainer.config.model import ModelSettings
+from retrainer.config.section import Section
 from retrainer.config.settings import Settings
 from retrainer.config.triggers import ScheduleSettings, ThresholdSettings
 from retrainer.domain.deciding.conditions import parse
@@ -77,15 +78,41 @@ def test_the_shortest_file_has_the_defaults(read: Read) -> None:
 def test_the_full_example_spells_the_defaults(read: Read) -> None:
     (full,) = (path for path in EXAMPLES if path.name == "full.yaml")
     settings, shortest = load(full, {}).settings, read("models: {flights: }")
-    assert settings.service == shortest.service
-    assert settings.kafka == shortest.kafka
+    assert differing(settings.service, shortest.service) == {"own_code": False}
+    assert differing(settings.kafka, shortest.kafka) == {"rekey": False}
     assert settings.state.flush == shortest.state.flush
     spelled, default = settings.models["flights"], shortest.models["flights"]
     assert spelled.guards == default.guards
-    assert spelled.promotion == default.promotion
-    assert spelled.labels == default.labels
+    assert differing(spelled.promotion, default.promotion).keys() == {"approval"}
+    assert differing(spelled.labels, default.labels) == {"when_null": "quarantine"}
     assert spelled.predictions.fields == default.predictions.fields
     assert spelled.training.limits == default.training.limits
+
+
+def differing(spelled: Section, default: Section) -> dict[str, Any]:
+    """Where a file has a value in the place of a null that stands for it: keys that are not built yet."""
+    values, defaults = spelled.model_dump(), default.model_dump()
+    changed = {key: value for key, value in values.items() if value != defaults[key]}
+    assert all(defaults[key] is None for key in changed), changed
+    return changed
+
+
+def test_the_working_folder_is_that_of_the_database_unless_the_file_says_so(tmp_path: Path) -> None:
+    def folders(state: str) -> tuple[Path, list[Path]]:
+        path = tmp_path / "retrainer.yaml"
+        path.write_text(f"{BASE}models: {{flights: }}\nstate: {{{state}}}\n")
+        wiring = Wiring(load(path, {}))
+        return wiring.folder, wiring.locked_folders
+
+    assert folders("") == (tmp_path / "state", [tmp_path / "state"])
+    assert folders('database: "sqlite:///db/r.db"') == (tmp_path / "db", [tmp_path / "db"])
+    assert folders("folder: work") == (tmp_path / "work", [tmp_path / "state", tmp_path / "work"])
+    other = 'database: "postgresql+psycopg://me@db/r"'
+    assert folders(other) == (tmp_path / "state", [tmp_path / "state"])
+
+
+def test_age_may_be_given_in_years(read: Read) -> None:
+    assert read("models: {flights: }\nstate: {keep: 2y}").state.keep == timedelta(days=730)
 
 
 def test_a_regression_is_judged_by_its_absolute_error(read_model: Any) -> None:

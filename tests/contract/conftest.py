@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from retrainer.ports import EventLog
+from retrainer.ports.event_log import EventLog
 from tests.contract.event_logs import ApacheRig, EmbeddedRig, MemoryRig, Rig
 
 

@@ -18,7 +18,7 @@ from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Unreachable
-from retrainer.ports import EventLog
+from retrainer.ports.event_log import EventLog
 from tests.waiting import eventually
 
 PATIENCE = 20.0

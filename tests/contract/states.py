@@ -19,15 +19,20 @@ from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.memory.housekeeping import MemoryHousekeepingState
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.ledger import Act, LedgerRow
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
 from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.domain.join.rules import Status
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SECOND, Micros
+from retrainer.ports.manifest.decisions import Request, Step
+from retrainer.ports.manifest.housekeeping import HousekeepingState
+from retrainer.ports.manifest.ingest import Flush, IngestState
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredPosition
+from retrainer.ports.manifest.segments import NewSegment
 from retrainer.service.people.status import ReadableState
-from retrainer.stores import Flush, HousekeepingState, IngestState, Lease, NewSegment, Request, Step, StoredPosition
 
 AT = Partition("predictions", 0)
 OTHER = Partition("labels", 0)
@@ -140,7 +145,7 @@ def joined(n: int) -> dict[Status, int]:
     }
 
 
-def decision(name: str = "flights@1", outcome: Outcome = Outcome.RETRAIN, **changes: Any) -> Decision:
+def decision(name: str = "flights@1", outcome: DecisionAnswer = DecisionAnswer.RETRAIN, **changes: Any) -> Decision:
     """A decision about flights."""
     facts = {
         "model": "flights",

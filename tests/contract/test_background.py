@@ -9,7 +9,7 @@ import pytest
 
 from retrainer.adapters.background import InlineBackground, ThreadBackground
 from retrainer.errors import Fenced, Refused, Unreachable
-from retrainer.ports import Background
+from retrainer.ports.process import Background
 from tests.waiting import eventually
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.state import MemoryDecisionState
-from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import JobState, job_for
 from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.events import Side
@@ -18,8 +18,10 @@ from retrainer.domain.judging.order import RowRange, TrainingResult
 from retrainer.domain.judging.verdicts import Gate, Verdict
 from retrainer.domain.tally.arrivals import DELAY, HIT, MISS, PREDICTED, ArrivalKey
 from retrainer.errors import Fenced, RetrainerError, Unreachable
+from retrainer.ports.manifest.decisions import SlotRange
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.status import IngestView
 from retrainer.service.people.status import ReadableState
-from retrainer.stores import IngestView, Lease, SlotRange
 from tests.contract.states import (
     NOW,
     MemoryRig,
@@ -175,7 +177,7 @@ def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease
     asked, other = request(), request("retrain-2")
     state.ask(asked)
     state.ask(other)
-    hold, retrain = decision("flights@1/cooldown", Outcome.HOLD), decision("flights@2", request=asked.request_id)
+    hold, retrain = decision("flights@1/cooldown", DecisionAnswer.HOLD), decision("flights@2", request=asked.request_id)
     job = job_for(retrain, 3)
     answers = {asked.request_id: retrain.decision_id}
     state.take([step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers)])
@@ -194,7 +196,7 @@ def test_a_memory_replaces_the_one_before(state: ReadableState, lease: Lease) ->
 
 
 def test_a_hold_is_recorded_once_as_it_was_first(state: ReadableState, lease: Lease) -> None:
-    hold = decision("flights@1/cooldown", Outcome.HOLD)
+    hold = decision("flights@1/cooldown", DecisionAnswer.HOLD)
     state.take([step(lease, decisions=[hold])])
     state.take([step(lease, decisions=[replace(hold, message="another")], memory=b"later")])
     assert list(state.decisions("flights", 10)) == [hold]

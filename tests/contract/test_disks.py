@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from retrainer.adapters.files.disk import RESERVE, LocalDisk
-from retrainer.adapters.memory.event_log import MemoryDisk
-from retrainer.ports import Disk
+from retrainer.adapters.memory.disk import MemoryDisk
+from retrainer.ports.disk import Disk
 from tests.small_disk import on_a_small_disk
 
 MIB = 2**20

@@ -9,7 +9,7 @@ import pytest
 
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import PositionLost, Unreachable
-from retrainer.ports import EventLog, Extent
+from retrainer.ports.event_log import EventLog, Extent
 from tests.contract.event_logs import Rig, read
 from tests.waiting import eventually
 

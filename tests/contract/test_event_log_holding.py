@@ -10,7 +10,7 @@ import pytest
 
 from retrainer.adapters.kafka import log as kafka_module
 from retrainer.domain.events import Partition, Record
-from retrainer.ports import EventLog, Extent
+from retrainer.ports.event_log import EventLog, Extent
 from tests.contract.event_logs import EmbeddedRig, Rig, read
 from tests.waiting import eventually
 

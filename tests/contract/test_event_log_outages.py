@@ -18,7 +18,7 @@ from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.domain.events import Partition
 from retrainer.errors import PositionLost, Unreachable
-from retrainer.ports import EventLog
+from retrainer.ports.event_log import EventLog
 from tests.brokers import ApacheKafka
 from tests.contract.event_logs import PATIENCE, ApacheRig, EmbeddedRig, read
 from tests.waiting import eventually

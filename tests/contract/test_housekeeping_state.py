@@ -10,7 +10,9 @@ import pytest
 from retrainer.adapters.manifest import segments as rows
 from retrainer.domain.deciding.jobs import JobState, job_for
 from retrainer.errors import Fenced, Refused, Unreachable
-from retrainer.stores import Lease, MergedSegment, SegmentOutline, StoredPart
+from retrainer.ports.manifest.housekeeping import MergedSegment, SegmentOutline
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.segments import StoredPart
 from tests.contract.states import AT, NOW, MemoryRig, Rig, SqlRig, begun, decision, flush, segment, step
 
 

@@ -12,7 +12,8 @@ from retrainer.adapters.memory.state import MemoryIngestState
 from retrainer.domain.events import Partition, Record, RecordQuarantined, Side
 from retrainer.domain.join.ingest import Progress
 from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
-from retrainer.stores import IngestState, StoredPosition, StoredProgress
+from retrainer.ports.manifest.ingest import IngestState
+from retrainer.ports.manifest.progress import StoredPosition, StoredProgress
 from tests.contract.states import (
     AT,
     NOW,

@@ -17,14 +17,16 @@ from retrainer.adapters.files.segments import LocalSegments
 from retrainer.adapters.manifest import migrations, schema
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import SqlIngestState
-from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.events import Partition, Record
 from retrainer.domain.join.ingest import Progress
 from retrainer.domain.values import SECOND
 from retrainer.errors import Unreachable
-from retrainer.stores import MergedSegment, StoredPart, StoredPosition, StoredProgress
+from retrainer.ports.manifest.housekeeping import MergedSegment
+from retrainer.ports.manifest.progress import StoredPosition, StoredProgress
+from retrainer.ports.manifest.segments import StoredPart
 from tests.contract.states import AT, NOW, OTHER, SqlRig, flush, joined, key, pragma, segment
 from tests.entries import Entries
 
@@ -89,7 +91,10 @@ def test_nothing_that_was_stored_reads_otherwise(path: Path) -> None:
     wrong = {key(slot=10 + n, answer="on_time", version=""): 2 for n in range(6)}
     assert dict(rig.decisions.tallies("flights", None, 99)) == {**wrong, **{key(slot=10 + n): 1 for n in range(6)}}
     assert rig.quarantined()[0].record == Record(AT, 4, -1, b"k", b"\x00\xff{", (("trace", b"\x00"),))
-    assert [one.outcome for one in rig.decisions.decisions("flights", 9)] == [Outcome.RETRAIN, Outcome.HOLD]
+    assert [one.outcome for one in rig.decisions.decisions("flights", 9)] == [
+        DecisionAnswer.RETRAIN,
+        DecisionAnswer.HOLD,
+    ]
     assert [(job.job_id, job.state) for job in rig.decisions.jobs()] == [("flights-1", JobState.TRAINING)]
     assert [(row.number, row.act) for row in rig.decisions.ledger("flights")] == [(1, Act.INTENDED), (2, Act.VERIFIED)]
     assert [one.request_id for one in rig.decisions.requests()] == ["pause-1"]

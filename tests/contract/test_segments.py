@@ -17,7 +17,7 @@ from retrainer.adapters.memory.segments import MemorySegments
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import MERGED, Segments
+from retrainer.ports.segments import MERGED, Segments
 
 AT = Partition("predictions", 0)
 

@@ -17,7 +17,7 @@ from retrainer.domain.join.ingest import ModelIngest, Progress, Remembered
 from retrainer.domain.join.rows import Extra
 from retrainer.domain.join.table import JoinTable
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import Snapshots
+from retrainer.ports.snapshots import Snapshots
 from tests.contract.saved import JOIN, NAME, large, remembered, restored, some, table, ways_on
 from tests.domain.join.reference import ReferenceIndex
 from tests.domain.join.test_table import STEPS, Fed, Step, feed

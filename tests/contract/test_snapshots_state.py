@@ -10,7 +10,7 @@ import pytest
 
 from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.errors import Fenced, RetrainerError
-from retrainer.stores import NewSnapshot, StoredSnapshot
+from retrainer.ports.manifest.snapshots import NewSnapshot, StoredSnapshot
 from tests.contract.states import AT, NOW, OTHER, MemoryRig, Rig, SqlRig, begun, flush, segment
 
 

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from retrainer.adapters.manifest import schema
 from retrainer.errors import Refused, Unreachable
-from retrainer.stores import MergedSegment, StoredPosition
+from retrainer.ports.manifest.housekeeping import MergedSegment
+from retrainer.ports.manifest.progress import StoredPosition
 from tests.contract.states import AT, NOW, SqlRig, begun, delta, flush, joined, key, pragma, segment
 
 THREADS, COMMITS = 4, 8

@@ -17,10 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from retrainer.adapters.memory.event_log import InlineTrainers
+from retrainer.adapters.memory.training import InlineTrainers
 from retrainer.adapters.training_process import ChildTrainers, environment
 from retrainer.domain.judging.order import LOG_FILE, SPEC_FILE
-from retrainer.ports import Limits, Trainers
+from retrainer.ports.training import Limits, Trainers
 from retrainer.training.child import run
 from tests.training.orders import flights, place, result_in
 from tests.waiting import eventually
@@ -174,7 +174,7 @@ class TestChildren:
 PARENT = """
 import sys, threading, pathlib
 from retrainer.adapters.training_process import ChildTrainers
-from retrainer.ports import Limits
+from retrainer.ports.training import Limits
 ChildTrainers().train(pathlib.Path(sys.argv[1]), Limits(), threading.Event())
 """
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from retrainer.demo import flights
-from retrainer.demo.application import Application, Loaded
-from retrainer.demo.traffic import Answers, Event, Sky, in_order, label_events, prediction_events
+from retrainer.demo.application import Application, ServedVersion
+from retrainer.demo.traffic import Event, Sky, VersionAnswers, in_order, label_events, prediction_events
 
 BEGIN = pd.Timestamp("2013-04-14T20:00")
 END = pd.Timestamp("2013-04-16")
@@ -38,7 +38,7 @@ def two_days() -> pd.DataFrame:
     return flights.load(BEGIN, END)
 
 
-def application(sky: Sky, loaded: list[Loaded], sent: list[Event]) -> Application:
+def application(sky: Sky, loaded: list[ServedVersion], sent: list[Event]) -> Application:
     """One that starts at BEGIN and answers with the last of `loaded`."""
     return Application(sky, lambda: loaded[-1], sent.append, ("predictions", "labels"), BEGIN)
 
@@ -51,7 +51,7 @@ def value(event: Event) -> dict[str, Any]:
 def test_a_prediction_event_says_who_answered_what_about_which_features(two_days: pd.DataFrame) -> None:
     flight = two_days[two_days["id"] == "2013-04-15-UA1545-EWR"]
 
-    (event,) = prediction_events(flight, Answers("7", np.array(["late"]), np.array([0.8125])), "predictions")
+    (event,) = prediction_events(flight, VersionAnswers("7", np.array(["late"]), np.array([0.8125])), "predictions")
 
     row = flight.iloc[0]
     assert event.topic == "predictions"
@@ -111,7 +111,7 @@ def test_every_flight_is_predicted_once_and_labelled_once_however_time_is_cut(tw
     streams = []
     for hours in (1, 5):
         sent: list[Event] = []
-        running = application(Sky(two_days), [Loaded("1", Always(0.9))], sent)
+        running = application(Sky(two_days), [ServedVersion("1", Always(0.9))], sent)
         while running.time < END:
             running.run_once(min(running.time + pd.Timedelta(hours=hours), END))
         streams.append(sorted(sent))
@@ -124,7 +124,7 @@ def test_every_flight_is_predicted_once_and_labelled_once_however_time_is_cut(tw
 def test_within_a_tick_everything_is_sent_in_the_order_it_happened(two_days: pd.DataFrame) -> None:
     sent: list[Event] = []
 
-    application(Sky(two_days), [Loaded("1", Always(0.9))], sent).run_once(END)
+    application(Sky(two_days), [ServedVersion("1", Always(0.9))], sent).run_once(END)
 
     assert all(one.time <= other.time for one, other in pairwise(sent))
     assert {event.topic for event in sent[-50:]} == {"predictions", "labels"}
@@ -132,7 +132,7 @@ def test_within_a_tick_everything_is_sent_in_the_order_it_happened(two_days: pd.
 
 def test_repetitions_are_counted_apart(two_days: pd.DataFrame) -> None:
     sent: list[Event] = []
-    running = application(Sky(two_days), [Loaded("1", Always(0.9))], sent)
+    running = application(Sky(two_days), [ServedVersion("1", Always(0.9))], sent)
 
     running.run_once(END)
 
@@ -144,11 +144,11 @@ def test_a_new_champion_answers_from_the_next_tick_on(
     two_days: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: list[Event] = []
-    loaded = [Loaded("1", Always(0.9))]
+    loaded = [ServedVersion("1", Always(0.9))]
     running = application(Sky(two_days), loaded, sent)
     running.run_once(BEGIN + pd.Timedelta(hours=2))
     before = len(sent)
-    loaded.append(Loaded("2", Always(0.1)))
+    loaded.append(ServedVersion("2", Always(0.1)))
     running.run_once(BEGIN + pd.Timedelta(hours=12))
 
     def answers(events: list[Event]) -> set[tuple[str, str]]:
@@ -164,6 +164,6 @@ def test_a_new_champion_answers_from_the_next_tick_on(
 def test_the_model_is_asked_about_features_as_they_were_sent(two_days: pd.DataFrame) -> None:
     pipeline = Always(0.9)
 
-    application(Sky(two_days), [Loaded("1", pipeline)], []).run_once(END)
+    application(Sky(two_days), [ServedVersion("1", pipeline)], []).run_once(END)
 
     pd.testing.assert_frame_equal(pipeline.seen[0], flights.as_sent(two_days))

@@ -10,7 +10,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from retrainer.demo import flights, plan
-from retrainer.demo.application import Champion, Loaded
+from retrainer.demo.application import ServedVersion, ServingChampion
 from retrainer.demo.champion import train
 
 
@@ -40,7 +40,7 @@ def test_the_model_is_good_until_the_unit_changes_and_can_be_good_again(spring: 
     assert accuracy(refitted, between(spring, "2013-04-29", "2013-05-13")) > 0.88
 
 
-class Registry(Champion):
+class Registry(ServingChampion):
     """A champion whose registry is a list: the last version has the alias."""
 
     def __init__(self, *versions: str) -> None:
@@ -53,9 +53,9 @@ class Registry(Champion):
             raise MlflowException("nobody has the alias")
         return self.versions[-1]
 
-    def _load(self, version: str) -> Loaded:
+    def _load(self, version: str) -> ServedVersion:
         self.loads.append(version)
-        return Loaded(version, None)
+        return ServedVersion(version, None)
 
 
 def test_a_promotion_is_picked_up_and_nothing_is_loaded_twice() -> None:

@@ -9,7 +9,7 @@ import yaml
 from retrainer.config.load import load
 from retrainer.demo import run
 from retrainer.demo.broker import Kafka
-from retrainer.demo.ending import Lines
+from retrainer.demo.ending import DemoThreshold
 
 CHECKOUT = Path(__file__).parents[2]
 CONFIG = CHECKOUT / "configs" / "flights.yaml"
@@ -20,9 +20,9 @@ def test_what_the_demo_runs_is_the_file_in_configs() -> None:
 
 
 def test_lines_are_read_from_the_file() -> None:
-    lines = Lines.of(yaml.safe_load(CONFIG.read_text()))
+    lines = DemoThreshold.of(yaml.safe_load(CONFIG.read_text()))
 
-    assert lines == Lines(below=0.84, warn_below=0.86, window=3000)
+    assert lines == DemoThreshold(below=0.84, warn_below=0.86, window=3000)
 
 
 def test_on_a_broker_of_its_own_the_file_stays_as_it_is() -> None:

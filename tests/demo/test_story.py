@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import pytest
 
 from retrainer.demo.children import Entry, parsed
-from retrainer.demo.ending import EVALUATIONS, Ending, Lines, ending, has_recovered, is_good
+from retrainer.demo.ending import EVALUATIONS, DemoThreshold, Ending, ending, has_recovered, is_good
 from retrainer.demo.plan import UPSTREAM_CHANGE
 from retrainer.demo.story import Story
 from tests.demo.lines import only, recorded, story_of
 
-LINES = Lines(below=0.84, warn_below=0.86, window=3000)
+LINES = DemoThreshold(below=0.84, warn_below=0.86, window=3000)
 RUNNING = {"retrainer": None, "application": None}
 
 

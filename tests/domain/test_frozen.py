@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from retrainer.domain.deciding.watch import Memory
+from retrainer.domain.deciding.watch import ModelMemory
 from retrainer.domain.frozen import changed
 
 
 def test_it_makes_what_replace_makes_and_leaves_the_first_alone() -> None:
-    first = Memory(champion="1", seen=3)
+    first = ModelMemory(champion="1", seen=3)
     assert changed(first, seen=4, latched={}) == replace(first, seen=4, latched={})
-    assert first == Memory(champion="1", seen=3)
+    assert first == ModelMemory(champion="1", seen=3)
 
 
 def test_a_field_that_is_none_is_refused() -> None:
-    with pytest.raises(TypeError, match="Memory has no sen"):
-        changed(Memory(), sen=4)
+    with pytest.raises(TypeError, match="ModelMemory has no sen"):
+        changed(ModelMemory(), sen=4)

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.deciding import watch as evaluation
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job, JobState
-from retrainer.domain.deciding.watch import Memory
+from retrainer.domain.deciding.watch import ModelMemory
 from retrainer.domain.judging import order as training
 from retrainer.domain.judging.challenge import Differences, RowLoss
 from retrainer.domain.judging.order import Recipe, RowRange, RowsPolicy, TrainingResult, TrainingSpec
@@ -100,7 +100,7 @@ specs = st.builds(
     slices=st.dictionaries(words, st.none() | words, max_size=2),
 )
 memories = st.builds(
-    Memory,
+    ModelMemory,
     champion=st.none() | words,
     known=st.booleans(),
     since=st.none() | times,
@@ -122,7 +122,7 @@ decisions = st.builds(
     decision_id=words,
     model=words,
     slot_end=times,
-    outcome=st.sampled_from(Outcome),
+    outcome=st.sampled_from(DecisionAnswer),
     triggers=triggers,
     reason=words,
     message=words,
@@ -160,7 +160,7 @@ class TestRoundTrips:
 
     @quick
     @given(memories)
-    def test_memory(self, memory: Memory) -> None:
+    def test_memory(self, memory: ModelMemory) -> None:
         assert restored(memory) == memory
 
     @quick
@@ -188,18 +188,20 @@ class TestRoundTrips:
 
 class TestFormats:
     def test_what_is_stored_says_in_which_format(self) -> None:
-        assert msgspec.json.decode(msgspec.json.encode(Memory()))["format"] == evaluation.FORMAT
+        assert msgspec.json.decode(msgspec.json.encode(ModelMemory()))["format"] == evaluation.FORMAT
         failed = TrainingResult(job_id="j", verdict=None, error="no rows")
         assert msgspec.json.decode(msgspec.json.encode(failed))["format"] == training.FORMAT
 
     def test_a_memory_from_before_a_field_was_added_is_read_with_its_default(self) -> None:
-        assert msgspec.json.decode(b'{"champion": "3", "known": true}', type=Memory) == Memory(champion="3", known=True)
+        assert msgspec.json.decode(b'{"champion": "3", "known": true}', type=ModelMemory) == ModelMemory(
+            champion="3", known=True
+        )
 
     @pytest.mark.parametrize(
         ("body", "as_type"),
         [
-            (b'{"seen": "many"}', Memory),
-            (b'{"readings": {"low": {"level": "shouting"}}}', Memory),
+            (b'{"seen": "many"}', ModelMemory),
+            (b'{"readings": {"low": {"level": "shouting"}}}', ModelMemory),
             (b'{"decision_id": "m"}', Decision),
             (b'{"job_id": "j", "state": "lost"}', Job),
         ],

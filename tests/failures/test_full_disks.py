@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from retrainer.adapters.files.segments import LocalSegments
-from retrainer.adapters.memory.event_log import MemoryDisk
-from retrainer.service.ingest.space import Space
+from retrainer.adapters.memory.disk import MemoryDisk
+from retrainer.service.ingest.space import DiskSpace
 from tests.service.world import World
 from tests.small_disk import on_a_small_disk
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from retrainer.adapters.files.disk import LocalDisk
 from retrainer.adapters.files.segments import LocalSegments
-from retrainer.service.ingest.space import Space
+from retrainer.service.ingest.space import DiskSpace
 from tests.contract.states import SqlRig
 from tests.service.world import World
 
@@ -27,7 +27,7 @@ folder = Path(FOLDER)
 rig = SqlRig(folder / "retrainer.db")
 world = World()
 world.state, world.decisions, world.files = rig.ingest, rig.decisions, LocalSegments(folder / "segments")
-space = Space(LocalDisk(folder, folder / "segments"), world.flush_bytes, world.clock, world.entries.logger)
+space = DiskSpace(LocalDisk(folder, folder / "segments"), world.flush_bytes, world.clock, world.entries.logger)
 worker = world.worker()
 world.predict("f1", 0)
 world.settle(worker)
@@ -78,7 +78,7 @@ def test_case_24_a_full_disk_gets_the_reserve_and_what_was_read_is_committed(tmp
 
 def test_case_24_reading_pauses_before_the_disk_is_full(world: World) -> None:
     disk = MemoryDisk(100 * 2**30)
-    space = Space(disk, world.flush_bytes, world.clock, world.entries.logger)
+    space = DiskSpace(disk, world.flush_bytes, world.clock, world.entries.logger)
     assert space.allowed()
     disk.used = disk.size - disk.reserved - 200 * 2**20
     world.clock.advance(1)

@@ -100,7 +100,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from retrainer.adapters.files import filesystems
+from retrainer.adapters import filesystems
 from retrainer.cli import main
 
 filesystems._MOUNTS = Path(sys.argv[1])

@@ -13,7 +13,7 @@ from retrainer.domain.events import Partition, Record
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.values import slot_start
 from retrainer.errors import Unreachable
-from retrainer.ports import MERGED
+from retrainer.ports.segments import MERGED
 from retrainer.service.control.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.worker import Worker

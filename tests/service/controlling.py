@@ -12,7 +12,7 @@ import msgspec
 
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.memory.registry import MemoryRegistry
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job, job_for
 from retrainer.domain.deciding.situation import DecisionPolicy, Guards
 from retrainer.domain.deciding.watch import WatchPolicy
@@ -31,14 +31,17 @@ from retrainer.domain.judging.verdicts import Gate, JudgePolicy, Verdict
 from retrainer.domain.metrics.windows import CountWindow
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Micros
-from retrainer.ports import DatasetRow, Limits, RunReport, Stopped, TrainingEnded
+from retrainer.ports.clock import Stopped
+from retrainer.ports.manifest.decisions import Step
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.registry import RunReport
+from retrainer.ports.training import DatasetRow, Limits, TrainingEnded
 from retrainer.service.control.controller import Controller, ControllerParts
 from retrainer.service.jobs.dataset import DatasetBuilder
-from retrainer.service.jobs.parts import JobParts, Known
+from retrainer.service.jobs.parts import JobParts, KnownSoFar
 from retrainer.service.jobs.promotion import Promotions
 from retrainer.service.jobs.run import JobRun
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
-from retrainer.stores import Lease, Step
 from tests.clock import FakeClock
 from tests.service.world import FLIGHTS, MINUTE, World, at
 
@@ -331,7 +334,7 @@ class Control:
             decision_id=name,
             model=self.policy.name,
             slot_end=at(60),
-            outcome=Outcome.RETRAIN,
+            outcome=DecisionAnswer.RETRAIN,
             triggers=("low_accuracy",),
             reason="fired",
             message="low_accuracy asked for it",
@@ -345,7 +348,7 @@ class Control:
     def run_job(self, job: Job | None = None, stop: Stopped | None = None) -> Job:
         """Carry a job out as a process would that has just started."""
         job = job or self.state.jobs(unfinished=True)[0]
-        known = Known(watermark=self.watermark, outcomes=self.outcomes)
+        known = KnownSoFar(watermark=self.watermark, outcomes=self.outcomes)
         promotions = self.promotions()
         if job.is_challenging:
             promotions.reconcile(self.watermark)  # as the controller does all the time

@@ -11,8 +11,9 @@ from retrainer.adapters.memory.segments import MemorySegments
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused
+from retrainer.ports.manifest.housekeeping import MergedSegment
+from retrainer.ports.manifest.segments import StoredPart
 from retrainer.service.reading import read_parts
-from retrainer.stores import MergedSegment, StoredPart
 from tests.contract.states import AT, NOW, OTHER, MemoryRig, Rig, SqlRig, begun, flush, segment
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from retrainer.adapters.background import InlineBackground
 from retrainer.adapters.decoding import JsonDecoder
-from retrainer.adapters.memory.event_log import MemoryDisk, MemoryLog
+from retrainer.adapters.memory.disk import MemoryDisk
+from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
@@ -19,11 +20,14 @@ from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.join.rules import JoinPolicy
 from retrainer.domain.mapping.mapping import EventMapping, Field
 from retrainer.domain.values import SECOND, Micros
-from retrainer.ports import Background, Segments, Snapshots, Start
+from retrainer.ports.event_log import Start
+from retrainer.ports.manifest.ingest import IngestState
+from retrainer.ports.process import Background
+from retrainer.ports.segments import Segments
+from retrainer.ports.snapshots import Snapshots
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.worker import Worker
 from retrainer.service.people.status import ReadableState
-from retrainer.stores import IngestState
 from tests.clock import FakeClock
 from tests.entries import Entries
 

@@ -16,7 +16,7 @@ from retrainer.domain.judging.order import RowsPolicy, TrainingSpec
 from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.child import run
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.selection import known_before
 from tests.training.orders import SPEC, flights, place, result_in
 
@@ -27,7 +27,7 @@ def test_is_the_one_that_the_training_process_makes(tmp_path: Path) -> None:
     place(tmp_path, flights(), AUTO)
     assert run(tmp_path) == 0
     theirs = result_in(tmp_path)
-    ours = make_candidate(AUTO, Rows.of(flights().sample(frac=1, random_state=2)), None).result
+    ours = make_candidate(AUTO, TrainingRows.of(flights().sample(frac=1, random_state=2)), None).result
     assert ours.verdict is not None
     assert theirs.verdict is not None
     assert ours.verdict.gates == theirs.verdict.gates[:-1]
@@ -36,18 +36,18 @@ def test_is_the_one_that_the_training_process_makes(tmp_path: Path) -> None:
 
 
 def test_the_final_model_has_learnt_from_all_rows() -> None:
-    candidate = make_candidate(SPEC, Rows.of(flights()), None)
+    candidate = make_candidate(SPEC, TrainingRows.of(flights()), None)
     fitted, refitted = candidate.final()
     assert refitted is not None
     assert len(refitted) == len(flights())
     assert fitted is not candidate.fitted
     unrefitted = replace(SPEC, recipe=replace(SPEC.recipe, refit=False))
-    candidate = make_candidate(unrefitted, Rows.of(flights()), None)
+    candidate = make_candidate(unrefitted, TrainingRows.of(flights()), None)
     assert candidate.final() == (candidate.fitted, None)
 
 
 def test_one_can_be_the_champion_of_the_next() -> None:
-    rows = Rows.of(flights())
+    rows = TrainingRows.of(flights())
     first = make_candidate(SPEC, rows.before(1_500), None)
     champion, _ = first.final()
     spec = replace(SPEC, champion_version="1", champion_trained_to=int(rows.predicted_at[1_499]))
@@ -59,13 +59,13 @@ def test_one_can_be_the_champion_of_the_next() -> None:
 
 def stepwise() -> TrainingSpec:
     """An order of a candidate that walks forward over the newest rows, which the champion has not seen."""
-    known_to = int(Rows.of(flights()).predicted_at[999])
+    known_to = int(TrainingRows.of(flights()).predicted_at[999])
     return replace(SPEC, champion_version="1", champion_trained_to=known_to, judge=JudgePolicy(min_rows=100))
 
 
 def test_against_a_champion_a_candidate_learns_from_each_step_before_the_next() -> None:
     """Each step is answered by a model of its own, which has learnt from the rows before it and nothing later."""
-    rows, spec = Rows.of(flights()), stepwise()
+    rows, spec = TrainingRows.of(flights()), stepwise()
     candidate = make_candidate(spec, rows, None)
     held = len(candidate.held)
     assert held == 500
@@ -83,18 +83,18 @@ def test_against_a_champion_a_candidate_learns_from_each_step_before_the_next() 
 
 def test_its_result_remembers_the_change_that_it_was_told_of() -> None:
     """For the orders of those who will challenge it."""
-    began = int(Rows.of(flights()).predicted_at[1_000])
-    assert make_candidate(replace(SPEC, began=began), Rows.of(flights()), None).result.began == began
+    began = int(TrainingRows.of(flights()).predicted_at[1_000])
+    assert make_candidate(replace(SPEC, began=began), TrainingRows.of(flights()), None).result.began == began
 
 
 def test_in_steps_too_nothing_of_the_future_is_learnt() -> None:
     frame, spec = flights(), stepwise()
-    plain = make_candidate(spec, Rows.of(frame), None)
+    plain = make_candidate(spec, TrainingRows.of(frame), None)
     last = int(plain.held.predicted_at[round(len(plain.held) * 2 / 3)])
     unknown = frame["$known_at"] > last
     turned = frame.copy()
     turned.loc[unknown, "$label"] = turned.loc[unknown, "$label"].map({"late": "on_time", "on_time": "late"})
-    assert make_candidate(spec, Rows.of(turned), None).answers == plain.answers
+    assert make_candidate(spec, TrainingRows.of(turned), None).answers == plain.answers
 
 
 @pytest.mark.parametrize("kind", ["all", "auto"])
@@ -103,13 +103,13 @@ def test_nothing_of_the_future_is_learnt(kind: str) -> None:
     frame = flights()
     recipe = replace(SPEC.recipe, rows=RowsPolicy(kind=kind))  # type: ignore[arg-type]  # parametrised text
     spec = replace(SPEC, recipe=recipe, judge=JudgePolicy(min_rows=100))
-    plain = make_candidate(spec, Rows.of(frame), None)
+    plain = make_candidate(spec, TrainingRows.of(frame), None)
     begins = int(plain.held.predicted_at[0])
     unknown = frame["$known_at"] > begins
     turned = frame.copy()
     turned.loc[unknown, "$label"] = turned.loc[unknown, "$label"].map({"late": "on_time", "on_time": "late"})
     assert 0 < (unknown & (frame["$predicted_at"] < begins)).sum() < 60
-    assert make_candidate(spec, Rows.of(turned), None).answers == plain.answers
+    assert make_candidate(spec, TrainingRows.of(turned), None).answers == plain.answers
 
 
 def test_a_luckier_small_window_is_not_taken() -> None:
@@ -131,7 +131,7 @@ def test_a_luckier_small_window_is_not_taken() -> None:
             }
         )
         recipe = replace(AUTO.recipe, estimator="sklearn.linear_model.LogisticRegression", params={})
-        alls.append(make_candidate(replace(AUTO, recipe=recipe), Rows.of(frame), None).first == 0)
+        alls.append(make_candidate(replace(AUTO, recipe=recipe), TrainingRows.of(frame), None).first == 0)
     assert sum(alls) >= 9
 
 

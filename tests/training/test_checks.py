@@ -15,7 +15,7 @@ from retrainer.domain.judging.order import MODEL_FOLDER, RowsPolicy
 from retrainer.training.candidate import make_candidate
 from retrainer.training.checks import check, columns_of, profile
 from retrainer.training.child import run
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from tests.domain.making import restored
 from tests.training.orders import SPEC, gate, place, result_in
 from tests.training.orders import flights as flights_of_january
@@ -24,12 +24,12 @@ DAY = pd.Timedelta("1D")
 CHANGE = pd.Timestamp(plan.UPSTREAM_CHANGE).tz_localize(None)
 
 
-def rows_of(held: pd.DataFrame, *, sent: bool = False) -> Rows:
+def rows_of(held: pd.DataFrame, *, sent: bool = False) -> TrainingRows:
     """A job's rows of some flights, as they were or as the upstream system sent them."""
     frame = flights.as_sent(held) if sent else held[list(flights.FEATURES)].copy()
     frame["$predicted_at"] = held["takeoff"].to_numpy("datetime64[us]").astype(np.int64)
     frame["$label"] = held["label"]
-    return Rows(frame.reset_index(drop=True))
+    return TrainingRows(frame.reset_index(drop=True))
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_columns_of_every_type_have_their_kind() -> None:
             "nothing": [None, None, None],
         }
     )
-    columns = columns_of(Rows(frame))
+    columns = columns_of(TrainingRows(frame))
     kinds = {name: (held.kind, held.values().missing) for name, held in columns.items()}
     assert kinds == {
         "whole": ("number", 0),
@@ -113,7 +113,7 @@ def test_columns_of_every_type_have_their_kind() -> None:
         "time": ("text", 1),
         "nothing": ("number", 3),
     }
-    found = profile(Rows(frame))
+    found = profile(TrainingRows(frame))
     assert restored(found) == found
 
 
@@ -124,8 +124,8 @@ def in_seconds(frame: pd.DataFrame, first: int) -> pd.DataFrame:
 
 def test_an_alert_is_told_and_decides_nothing(tmp_path: Path) -> None:
     frame = flights_of_january(1500)
-    sound = make_candidate(SPEC, Rows.of(frame), None).result
-    broken = make_candidate(SPEC, Rows.of(in_seconds(frame, 750)), None).result
+    sound = make_candidate(SPEC, TrainingRows.of(frame), None).result
+    broken = make_candidate(SPEC, TrainingRows.of(in_seconds(frame, 750)), None).result
     assert sound.checks == ()
     assert [(one.feature, one.what) for one in broken.checks] == [("dep_delay", "scale")]
     assert broken.verdict is not None
@@ -154,14 +154,14 @@ def test_the_result_has_the_profile_of_the_rows_that_the_model_was_fitted_on(tmp
         result = result_in(tmp_path / str(refit))
         fitted_on = result.refitted_on if refit else result.trained_on
         assert fitted_on is not None
-        assert result.profile == profile(Rows.of(frame).before(fitted_on.rows))
+        assert result.profile == profile(TrainingRows.of(frame).before(fitted_on.rows))
 
 
 def test_the_next_candidate_is_compared_with_it(tmp_path: Path) -> None:
     frame = flights_of_january(1500)
-    champion = make_candidate(SPEC, Rows.of(frame), None).result.profile
+    champion = make_candidate(SPEC, TrainingRows.of(frame), None).result.profile
     after = replace(SPEC, reference=champion)
-    (finding,) = make_candidate(after, Rows.of(in_seconds(frame, 0)), None).result.checks
+    (finding,) = make_candidate(after, TrainingRows.of(in_seconds(frame, 0)), None).result.checks
     assert (finding.feature, finding.since) == ("dep_delay", None)
     assert "in the rows the champion learnt from" in finding.words
 
@@ -171,6 +171,6 @@ def test_without_the_champions_the_older_rows_that_are_not_learnt_from_stand_in(
     frame = in_seconds(flights_of_january(2000), 1000)
     began = int(frame["$predicted_at"].iloc[1000])
     spec = replace(SPEC, began=began, recipe=replace(SPEC.recipe, rows=RowsPolicy(kind="since_change")))
-    (finding,) = make_candidate(spec, Rows.of(frame), None).result.checks
+    (finding,) = make_candidate(spec, TrainingRows.of(frame), None).result.checks
     assert (finding.feature, finding.what) == ("dep_delay", "scale")
     assert "in the rows before" in finding.words

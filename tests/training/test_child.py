@@ -17,7 +17,7 @@ import pytest
 from retrainer.domain.judging.order import DATASET_FILE, RESULT_FILE, SPEC_FILE, RowsPolicy, TrainingResult
 from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.child import run
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 from retrainer.training.models import save
 from retrainer.training.pipeline import kinds_read
@@ -170,7 +170,7 @@ class TestAgainstAChampion:
 def make_champion(folder: Path, **changes: Any) -> None:
     """The model of this recipe, fitted on the rows before the held-out ones, as the champion of a job."""
     recipe = replace(SPEC.recipe, **changes)
-    older, held = Rows(flights()).split(recipe.holdout)
+    older, held = TrainingRows(flights()).split(recipe.holdout)
     fitted = Fitter(recipe=recipe, cpus=1).fit(known_before(older, held))
     save(fitted, folder / "champion", held.features, kinds_read(fitted))
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrainer.domain.judging.order import RowRange
-from retrainer.training.dataset import Rows, read_rows
+from retrainer.training.dataset import TrainingRows, read_rows
 from retrainer.training.order import CannotTrain
 
 COLUMNS = {
@@ -36,11 +36,11 @@ def written(path: Path, **changes: object) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Rows:
+def rows(tmp_path: Path) -> TrainingRows:
     return read_rows(*written(tmp_path / "dataset.parquet"))
 
 
-def test_rows_are_in_order_of_time_then_id(rows: Rows) -> None:
+def test_rows_are_in_order_of_time_then_id(rows: TrainingRows) -> None:
     assert rows.frame["$id"].tolist() == ["d", "a", "b", "c"]
     assert rows.labels.tolist() == ["y", "x", "y", "x"]
     assert rows.predicted_at.tolist() == [5, 10, 10, 20]
@@ -48,14 +48,14 @@ def test_rows_are_in_order_of_time_then_id(rows: Rows) -> None:
     assert rows.range == RowRange(rows=4, first=5, last=20)
 
 
-def test_features_are_all_other_columns(rows: Rows) -> None:
+def test_features_are_all_other_columns(rows: TrainingRows) -> None:
     assert rows.features.columns.tolist() == ["whole", "flag", "text", "nothing"]
     assert rows.features["text"].dtype == "str"
     assert rows.features["whole"].tolist()[:2] == [4.0, 3.0]
     assert rows.features["nothing"].isna().all()
 
 
-def test_parts_follow_one_another(rows: Rows) -> None:
+def test_parts_follow_one_another(rows: TrainingRows) -> None:
     older, newest = rows.split(0.25)
     assert (older.frame["$id"].tolist(), newest.frame["$id"].tolist()) == (["d", "a", "b"], ["c"])
     assert rows.where(rows.labels == "x").frame["$id"].tolist() == ["a", "c"]
@@ -63,7 +63,7 @@ def test_parts_follow_one_another(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("share", np.linspace(0, 1, 7))
-def test_a_split_loses_nothing(rows: Rows, share: float) -> None:
+def test_a_split_loses_nothing(rows: TrainingRows, share: float) -> None:
     older, newest = rows.split(share)
     assert len(older) + len(newest) == len(rows)
 

@@ -17,7 +17,7 @@ from retrainer.domain.judging.challenge import RowLoss
 from retrainer.domain.judging.verdicts import Bench, HeldOut, JudgePolicy, judge
 from retrainer.domain.metrics.registry import METRICS
 from retrainer.training.comparing import Bootstrap, MeanTest, standard_error
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of, last_labels
 from retrainer.training.losses import differences, losses, row_loss
 from tests.training.orders import SPEC
@@ -251,8 +251,8 @@ class TestLastClass:
     """What repeating the last label would say: the last that was known when the prediction was made."""
 
     @staticmethod
-    def rows(*rows: tuple[int, int, str]) -> Rows:
-        return Rows(pd.DataFrame(rows, columns=["$predicted_at", "$known_at", "$label"]))
+    def rows(*rows: tuple[int, int, str]) -> TrainingRows:
+        return TrainingRows(pd.DataFrame(rows, columns=["$predicted_at", "$known_at", "$label"]))
 
     def test_labels_count_from_when_they_were_known(self) -> None:
         learnt = self.rows((0, 5, "a"), (1, 30, "b"))

@@ -11,7 +11,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from retrainer.domain.judging.order import Recipe
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 from retrainer.training.order import CannotTrain
 from retrainer.training.pipeline import build, kinds_of, kinds_read
@@ -70,7 +70,7 @@ USED = {
 
 def fitted(frame: pd.DataFrame, estimator: str = BOOSTING, **recipe: Any) -> Pipeline:
     recipe = {"params": ESTIMATORS[estimator]} | recipe
-    return Fitter(recipe=Recipe(estimator=estimator, **recipe), cpus=1).fit(Rows(frame))
+    return Fitter(recipe=Recipe(estimator=estimator, **recipe), cpus=1).fit(TrainingRows(frame))
 
 
 def features_of(frame: pd.DataFrame) -> pd.DataFrame:

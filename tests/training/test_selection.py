@@ -12,13 +12,13 @@ import pytest
 
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.values import SECOND
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.order import CannotTrain
 from retrainer.training.selection import Choice, Split, contest, known_before, select, split
 from tests.training.orders import SPEC
 
 
-def rows_of(count: int, *, seconds_apart: int = 10) -> Rows:
+def rows_of(count: int, *, seconds_apart: int = 10) -> TrainingRows:
     """Rows whose label is `a` for the first half and `b` from then on, alternating with `c`."""
     numbers = np.arange(count)
     frame = pd.DataFrame(
@@ -30,10 +30,10 @@ def rows_of(count: int, *, seconds_apart: int = 10) -> Rows:
             "number": numbers,
         }
     )
-    return Rows(frame)
+    return TrainingRows(frame)
 
 
-def numbers(rows: Rows) -> list[int]:
+def numbers(rows: TrainingRows) -> list[int]:
     return rows.features["number"].astype(int).tolist()
 
 
@@ -67,7 +67,9 @@ class TestSplit:
     """1000 rows ten seconds apart; a judgement needs 100, and a quarter is held out."""
 
     @staticmethod
-    def of(kind: str = "all", began_at_row: int | None = None, rows: int = 1_000, **policy: Any) -> tuple[Rows, Split]:
+    def of(
+        kind: str = "all", began_at_row: int | None = None, rows: int = 1_000, **policy: Any
+    ) -> tuple[TrainingRows, Split]:
         recipe = replace(SPEC.recipe, rows=RowsPolicy(kind=kind, **policy))  # type: ignore[arg-type]  # its words
         began = None if began_at_row is None else began_at_row * 10 * SECOND
         return split(replace(SPEC, recipe=recipe, began=began), rows_of(rows))
@@ -118,9 +120,9 @@ class TestKnownBefore:
     """What was not known when the later rows were predicted is not learnt from."""
 
     @staticmethod
-    def rows(delay: int) -> Rows:
+    def rows(delay: int) -> TrainingRows:
         frame = rows_of(100).frame
-        return Rows(frame.assign(**{"$known_at": frame["$predicted_at"] + delay * SECOND}))
+        return TrainingRows(frame.assign(**{"$known_at": frame["$predicted_at"] + delay * SECOND}))
 
     @pytest.mark.parametrize(("delay", "left"), [(0, 80), (10, 80), (11, 79), (100, 71), (390, 42), (411, 80)])
     def test_unless_that_were_most(self, delay: int, left: int) -> None:
@@ -146,21 +148,21 @@ class Game:
     higher: bool = True
     asked: list[tuple[int, int, int, int]] = field(default_factory=list)
 
-    def answer(self, window: Rows, validation: Rows) -> list[str]:
+    def answer(self, window: TrainingRows, validation: TrainingRows) -> list[str]:
         learnt, shown = numbers(window), numbers(validation)
         self.asked.append((learnt[0], learnt[-1], shown[0], shown[-1]))
         return [str(learnt[0])]
 
-    def value(self, validation: Rows, answers: Sequence[str]) -> float | None:
+    def value(self, validation: TrainingRows, answers: Sequence[str]) -> float | None:
         return self.values.get(int(answers[0]), 0.5)
 
     def better_by(self, ours: float, theirs: float) -> float:
         return ours - theirs if self.higher else theirs - ours
 
-    def error(self, validation: Rows, ours: Sequence[str], theirs: Sequence[str]) -> float:
+    def error(self, validation: TrainingRows, ours: Sequence[str], theirs: Sequence[str]) -> float:
         return 0.0 if ours == theirs else self.standard_error
 
-    def play(self, rows: Rows, change: int | None = None) -> Choice:
+    def play(self, rows: TrainingRows, change: int | None = None) -> Choice:
         return contest(rows, change, self.answer, self)
 
 

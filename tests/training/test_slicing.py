@@ -10,7 +10,7 @@ import pytest
 
 from retrainer.domain.judging.verdicts import Gate, HeldOut, JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of
 from retrainer.training.slicing import slices_gate
 from tests.training.orders import SPEC, flights
@@ -22,7 +22,7 @@ def gate_of(
     wrong_in_aa: int, *, wrong_of_champion: int = 0, limit: float | None = 0.05, rows: int = 200
 ) -> Gate | None:
     """Two carriers with so many rows each; both models are right but for so many of AA."""
-    held = Rows(pd.DataFrame({"carrier": ["AA"] * rows + ["BB"] * rows, "distance": np.arange(2.0 * rows)}))
+    held = TrainingRows(pd.DataFrame({"carrier": ["AA"] * rows + ["BB"] * rows, "distance": np.arange(2.0 * rows)}))
     labels = ["x"] * 2 * rows
     side = {wrong: ["y"] * wrong + ["x"] * (2 * rows - wrong) for wrong in (wrong_in_aa, wrong_of_champion)}
     compared = HeldOut(
@@ -77,7 +77,7 @@ class TestGate:
 def test_a_candidate_that_ruins_one_carrier_is_rejected() -> None:
     """Its rows are wrong about UA before the holdout, which the champion has learnt from otherwise."""
     frame = flights()
-    rows = Rows.of(frame)
+    rows = TrainingRows.of(frame)
     champion = make_candidate(SPEC, rows, None).fitted
     poisoned = frame.copy()
     ua = (frame["carrier"] == "UA") & (frame.index < 1_500)
@@ -85,7 +85,7 @@ def test_a_candidate_that_ruins_one_carrier_is_rejected() -> None:
     spec = replace(
         SPEC, champion_version="1", slices={"carrier": None}, judge=JudgePolicy(min_rows=100, max_slice_loss=0.05)
     )
-    result = make_candidate(spec, Rows.of(poisoned), asking(champion, spec)).result
+    result = make_candidate(spec, TrainingRows.of(poisoned), asking(champion, spec)).result
     assert result.verdict is not None
     found = result.verdict.gates[-1]
     assert (found.name, found.passed) == ("no_slice_worse", False)

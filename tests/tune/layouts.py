@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from retrainer.config.load import load
-from retrainer.tune.space import History, Space, space_of
+from retrainer.tune.space import SearchSpace, TableFacts, space_of
 from retrainer.tune.writing import Source
 
 ENV: Final = {"BROKER": "localhost:9092", "COOLDOWN": "6h"}
@@ -156,7 +156,7 @@ LAYOUTS: Final[Mapping[str, str]] = {
     "anchors": ANCHORS,
 }
 
-HISTORY: Final = History(warm=3_000, rows=27_000, span=30 * 86_400_000_000)
+HISTORY: Final = TableFacts(warm=3_000, rows=27_000, span=30 * 86_400_000_000)
 
 
 def source(folder: Path, text: str, model: str = "m") -> Source:
@@ -165,5 +165,5 @@ def source(folder: Path, text: str, model: str = "m") -> Source:
     return Source.of(load(path, ENV), model, ENV)
 
 
-def space(found: Source) -> Space:
+def space(found: Source) -> SearchSpace:
     return space_of(found.loaded.settings.models[found.model], HISTORY)

@@ -18,7 +18,7 @@ from retrainer.replay.table.table import load as load_table
 from retrainer.tune.edits import edits, settings_with
 from retrainer.tune.plays import Plays, bounds_of
 from retrainer.tune.search import Searching, Teller
-from retrainer.tune.space import History, Point, space_of
+from retrainer.tune.space import Point, TableFacts, space_of
 
 CONFIG = """\
 # Our model.
@@ -84,7 +84,7 @@ def searching(folder: Path, frame: pd.DataFrame, *, folds: int, trials: int, **v
     frame.to_parquet(path, index=False)
     table = load_table(TableOptions(path=path, label="label", every=2_000_000))
     loaded = load(config(folder, **values), {})
-    about = space_of(loaded.settings.models["m"], History(warm=table.warm, rows=len(table), span=10**12))
+    about = space_of(loaded.settings.models["m"], TableFacts(warm=table.warm, rows=len(table), span=10**12))
 
     def policy_of(point: Point) -> Any:
         return model_policy(settings_with(loaded, "m", edits(about, point)).models["m"])

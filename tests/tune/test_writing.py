@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from retrainer.config.load import load, load_text
 from retrainer.errors import ConfigError
 from retrainer.tune.edits import Unplayable, edits, settings_with
-from retrainer.tune.space import Point, Space
+from retrainer.tune.space import Point, SearchSpace
 from retrainer.tune.writing import Source
 from tests.tune.layouts import BLOCK, DEFAULTS, ENV, LAYOUTS, TRIGGERS, source, space
 
 
-def point(about: Space, **changes: Any) -> Point:
+def point(about: SearchSpace, **changes: Any) -> Point:
     """The present point with other values, by the last part of their keys."""
     found = {knob.key.rpartition(".")[2]: (number, knob) for number, knob in enumerate(about.knobs)}
     places = list(about.present)
@@ -59,7 +59,7 @@ def test_any_point_is_written_so_that_it_means_just_that(tmp_path: Path, layout:
             assert f"#{comment}" in text, kept
 
 
-def _check_values(about: Space, there: Point, model: dict[str, Any]) -> None:
+def _check_values(about: SearchSpace, there: Point, model: dict[str, Any]) -> None:
     """What was chosen stands where its key says."""
     for key, value in about.values(there).items():
         if not key.startswith("triggers"):

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from retrainer.domain.judging.order import Column
+from retrainer.domain.judging.order import DatasetColumn
 from retrainer.domain.values import canonical
 from retrainer.errors import Unreachable
-from retrainer.ports import DatasetRow
+from retrainer.ports.training import DatasetRow
 
 
 class ParquetDatasets:
@@ -20,12 +20,12 @@ class ParquetDatasets:
 
     def write(self, path: Path, rows: Sequence[DatasetRow]) -> str:
         columns: dict[str, pa.Array] = {
-            Column.ID: pa.array([row.id for row in rows], pa.string()),
-            Column.PREDICTED_AT: pa.array([row.predicted_at for row in rows], pa.int64()),
-            Column.KNOWN_AT: pa.array([row.known_at for row in rows], pa.int64()),
-            Column.LABEL: pa.array([row.label for row in rows], pa.string()),
-            Column.PREDICTION: pa.array([row.prediction for row in rows], pa.string()),
-            Column.VERSION: pa.array([row.version for row in rows], pa.string()),
+            DatasetColumn.ID: pa.array([row.id for row in rows], pa.string()),
+            DatasetColumn.PREDICTED_AT: pa.array([row.predicted_at for row in rows], pa.int64()),
+            DatasetColumn.KNOWN_AT: pa.array([row.known_at for row in rows], pa.int64()),
+            DatasetColumn.LABEL: pa.array([row.label for row in rows], pa.string()),
+            DatasetColumn.PREDICTION: pa.array([row.prediction for row in rows], pa.string()),
+            DatasetColumn.VERSION: pa.array([row.version for row in rows], pa.string()),
         }
         names = sorted({name for row in rows for name in row.features})
         columns |= {name: _column([row.features.get(name) for row in rows]) for name in names}

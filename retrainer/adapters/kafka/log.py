@@ -25,7 +25,7 @@ from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.domain.values import duration, micros
 from retrainer.errors import PositionLost, Refused, Unreachable
-from retrainer.ports import Extent, Start
+from retrainer.ports.event_log import Extent, Start
 
 _SLICE: Final = 1.0
 """A longer poll is made of polls of this many seconds, with a look around between them."""

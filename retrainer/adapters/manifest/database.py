@@ -17,7 +17,7 @@ from retrainer.adapters.manifest import schema
 from retrainer.adapters.manifest.migrations import migrate
 from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
 from retrainer.logs import Logger
-from retrainer.stores import Lease
+from retrainer.ports.manifest.lease import Lease
 
 _BUSY_SECONDS: Final = 5.0
 _IMMEDIATE: Final = "retrainer_immediate"

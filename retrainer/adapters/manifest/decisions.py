@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import counts, model_progress, positions
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import ENDED, Job
 from retrainer.domain.deciding.ledger import Act, LedgerRow
 from retrainer.domain.deciding.silence import USABLE
@@ -20,7 +20,11 @@ from retrainer.domain.events import Partition, Side
 from retrainer.domain.tally.arrivals import ArrivalKey
 from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
-from retrainer.stores import IngestView, Lease, Request, SlotRange, Step, StoredProgress, StoredSegment
+from retrainer.ports.manifest.decisions import Request, SlotRange, Step
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.manifest.segments import StoredSegment
+from retrainer.ports.manifest.status import IngestView
 
 
 class SqlDecisionState:
@@ -180,7 +184,7 @@ def _news(connection: Connection, model: str, slots: SlotRange) -> list[tuple[Ta
 def _insert_decision(connection: Connection, decision: Decision) -> None:
     """A hold that was recorded already stays as it is; a second decision to retrain would break the unique key."""
     row = {"decision_id": decision.decision_id, "model": decision.model, "body": msgspec.json.encode(decision)}
-    if decision.outcome is Outcome.HOLD:
+    if decision.outcome is DecisionAnswer.HOLD:
         connection.execute(upsert(schema.decisions).on_conflict_do_nothing(), row)
     else:
         connection.execute(insert(schema.decisions), row)

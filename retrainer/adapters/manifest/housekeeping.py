@@ -11,7 +11,10 @@ from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import model_progress
 from retrainer.domain.deciding.jobs import ENDED
 from retrainer.domain.values import Micros
-from retrainer.stores import Lease, MergedSegment, SegmentOutline, StoredProgress, StoredSegment
+from retrainer.ports.manifest.housekeeping import MergedSegment, SegmentOutline
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.manifest.segments import StoredSegment
 
 
 class SqlHousekeepingState:

@@ -16,16 +16,11 @@ from retrainer.domain.join.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.join.rules import Status
 from retrainer.domain.values import Micros
 from retrainer.errors import Fenced, Refused
-from retrainer.stores import (
-    SNAPSHOTS_KEPT,
-    Flush,
-    Lease,
-    NewSnapshot,
-    StoredPosition,
-    StoredProgress,
-    StoredSegment,
-    StoredSnapshot,
-)
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredPosition, StoredProgress
+from retrainer.ports.manifest.segments import StoredSegment
+from retrainer.ports.manifest.snapshots import SNAPSHOTS_KEPT, NewSnapshot, StoredSnapshot
 
 
 class SqlIngestState:

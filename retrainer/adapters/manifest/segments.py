@@ -12,7 +12,8 @@ from retrainer.adapters.manifest import schema
 from retrainer.adapters.manifest.database import Database
 from retrainer.domain.values import Micros
 from retrainer.errors import Refused
-from retrainer.stores import MergedSegment, NewSegment, SegmentOutline, StoredPart, StoredSegment
+from retrainer.ports.manifest.housekeeping import MergedSegment, SegmentOutline
+from retrainer.ports.manifest.segments import NewSegment, StoredPart, StoredSegment
 
 _ROWS_AT_ONCE = 32
 """A row holds at most some hundred KiB of content."""

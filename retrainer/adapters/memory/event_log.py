@@ -1,22 +1,20 @@
-"""An in-memory twin of every port, for tests: each passes the same contract suite as the real adapter."""
+"""The twin of the topics, in memory."""
 
 from __future__ import annotations
 
-import signal
 import threading
 import uuid
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import datetime
 
 from retrainer.adapters.clock import SystemClock
 from retrainer.domain.batches import RecordBatch, batches_of
 from retrainer.domain.events import Partition, Record
 from retrainer.domain.values import duration, micros
 from retrainer.errors import PositionLost, Unreachable
-from retrainer.ports import Extent, Limits, Start, Stopped, TrainingEnded
+from retrainer.ports.event_log import Extent, Start
 
 
 class MemoryLog:
@@ -192,46 +190,3 @@ class _Held:
     def index(self, offset: int) -> int:
         """Where the first record at or after an offset stands."""
         return bisect_left(self.records, offset, key=lambda record: record.offset)
-
-
-class InlineTrainers:
-    """`ports.Trainers` in this very process: the same code as a child's, without its limits and its isolation."""
-
-    def __init__(self, run: Callable[[Path], int]) -> None:
-        """`run` carries out the order in a folder and answers with an exit code (`training.child.run`)."""
-        self._run = run
-
-    def train(self, folder: Path, limits: Limits, stopped: Stopped) -> TrainingEnded:
-        """Runs to the end: a stop or a limit is looked at before it begins, and never after."""
-        if stopped.is_set():
-            return TrainingEnded(exit_code=-signal.SIGTERM, killed="stop")
-        if limits.time <= timedelta():
-            return TrainingEnded(exit_code=-signal.SIGTERM, killed="time")
-        return TrainingEnded(exit_code=self._run(folder))
-
-
-class MemoryDisk:
-    """`ports.Disk` of a size, filled by hand."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.used = 0
-        self.reserved = 0
-
-    def free(self) -> int:
-        return max(0, self.size - self.used - self.reserved)
-
-    def total(self) -> int:
-        return self.size
-
-    def reserve(self, size: int) -> bool:
-        if self.reserved < size:
-            self.reserved = 0
-            if self.free() < size:
-                return False
-            self.reserved = size
-        return True
-
-    def release(self) -> bool:
-        there, self.reserved = self.reserved > 0, 0
-        return there

@@ -10,7 +10,10 @@ from retrainer.adapters.memory.manifest import HeldSegment, MemoryManifest, Tabl
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.values import Micros
 from retrainer.errors import Refused
-from retrainer.stores import Lease, MergedSegment, SegmentOutline, StoredProgress, StoredSegment
+from retrainer.ports.manifest.housekeeping import MergedSegment, SegmentOutline
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.manifest.segments import StoredSegment
 
 
 class MemoryHousekeepingState:

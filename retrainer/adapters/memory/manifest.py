@@ -17,7 +17,11 @@ from retrainer.domain.join.rules import Status
 from retrainer.domain.tally.tallies import TallyKey
 from retrainer.domain.values import Micros
 from retrainer.errors import Fenced, Refused, Unreachable
-from retrainer.stores import Lease, Request, StoredPosition, StoredProgress, StoredSegment, StoredSnapshot
+from retrainer.ports.manifest.decisions import Request
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredPosition, StoredProgress
+from retrainer.ports.manifest.segments import StoredSegment
+from retrainer.ports.manifest.snapshots import StoredSnapshot
 
 _Key = TypeVar("_Key")
 _Row = TypeVar("_Row")

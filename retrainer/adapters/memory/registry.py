@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 
 from retrainer.adapters.memory.manifest import HeldSegment, MemoryManifest, Tables, add_row
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import LedgerRow
 from retrainer.domain.deciding.silence import USABLE
@@ -19,22 +19,13 @@ from retrainer.domain.tally.arrivals import ArrivalKey
 from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot
 from retrainer.errors import Fenced, Refused
-from retrainer.stores import (
-    SNAPSHOTS_KEPT,
-    Flush,
-    IngestView,
-    Lease,
-    NewSegment,
-    NewSnapshot,
-    Request,
-    SlotRange,
-    Step,
-    StoredPart,
-    StoredPosition,
-    StoredProgress,
-    StoredSegment,
-    StoredSnapshot,
-)
+from retrainer.ports.manifest.decisions import Request, SlotRange, Step
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredPosition, StoredProgress
+from retrainer.ports.manifest.segments import NewSegment, StoredPart, StoredSegment
+from retrainer.ports.manifest.snapshots import SNAPSHOTS_KEPT, NewSnapshot, StoredSnapshot
+from retrainer.ports.manifest.status import IngestView
 
 
 class MemoryIngestState:
@@ -264,7 +255,7 @@ def _check_conservation(tables: Tables, deltas: Sequence[ModelDelta]) -> None:
 
 def _take(tables: Tables, step: Step) -> None:
     for decision in step.decisions:
-        if decision.outcome is Outcome.HOLD and decision.decision_id in tables.decisions:
+        if decision.outcome is DecisionAnswer.HOLD and decision.decision_id in tables.decisions:
             continue  # it stays as it was recorded first
         row = (decision.model, msgspec.json.encode(decision))
         add_row(tables.decisions, decision.decision_id, row, "decision")

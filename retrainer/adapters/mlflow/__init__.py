@@ -1,0 +1,1 @@
+"""MLflow: runs, versions and aliases. Begin with `registry.py`."""

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from retrainer.adapters.mlflow.connection import Connection, masked
 from retrainer.adapters.mlflow.dataset import describe
 from retrainer.errors import Refused
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -18,7 +18,7 @@ MANUAL: Final = "manual"
 """The trigger of a person's request."""
 
 
-class Outcome(StrEnum):
+class DecisionAnswer(StrEnum):
     """The two answers."""
 
     RETRAIN = "retrain"
@@ -32,7 +32,7 @@ class Decision:
     decision_id: str
     model: str
     slot_end: Micros
-    outcome: Outcome
+    outcome: DecisionAnswer
     triggers: tuple[str, ...]
     reason: str
     """One word for machines: `fired`, or the guard that held."""
@@ -51,7 +51,7 @@ class Decision:
     @property
     def waits_for_wall_clock(self) -> bool:
         """Whether it holds for a time that no event brings."""
-        return self.outcome is Outcome.HOLD and self.reason == "cooldown" and self.until is None
+        return self.outcome is DecisionAnswer.HOLD and self.reason == "cooldown" and self.until is None
 
     @property
     def fingerprint(self) -> str:
@@ -65,7 +65,7 @@ def decide(policy: DecisionPolicy, situation: Situation) -> Decision | None:
     if not triggers or _is_answered(situation, triggers):
         return None
     hold = first_hold(policy, situation)
-    outcome = Outcome.HOLD if hold else Outcome.RETRAIN
+    outcome = DecisionAnswer.HOLD if hold else DecisionAnswer.RETRAIN
     reason = hold.reason if hold else "fired"
     message = hold.message if hold else f"{', '.join(triggers)} asked for it and no guard objects"
     readings = {name: _told(situation, name) for name in triggers if name in situation.readings}

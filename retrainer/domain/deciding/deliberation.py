@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from retrainer.domain.deciding.decisions import Decision, Outcome, decide
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer, decide
 from retrainer.domain.deciding.jobs import Job, job_for
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.situation import Covered, DecisionPolicy, Situation, Unfair
 from retrainer.domain.deciding.tried import what_jobs_came_to
-from retrainer.domain.deciding.watch import Champion, Fact, Memory, TriggerChanged, Watch, WatchPolicy
-from retrainer.domain.features.drift_windows import Reference
+from retrainer.domain.deciding.watch import ChampionFacts, Fact, ModelMemory, TriggerChanged, Watch, WatchPolicy
+from retrainer.domain.features.drift_windows import DriftReference
 from retrainer.domain.frozen import changed
 from retrainer.domain.judging.order import TrainingResult
 from retrainer.domain.lateness.completeness import Completeness
@@ -27,7 +27,7 @@ from retrainer.domain.lateness.estimated import estimated_facts
 from retrainer.domain.lateness.fairness import FAIR
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.tally.totals import Closed, Totals, labels_in, outcomes_in
-from retrainer.domain.triggers.base import Level, Reading, Tried
+from retrainer.domain.triggers.base import Level, Reading, TriedJob
 from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
 
 JOBS_REMEMBERED: Final = 50
@@ -80,11 +80,11 @@ class Deliberation:
     def __init__(
         self,
         policy: DeliberationPolicy,
-        memory: Memory,
+        memory: ModelMemory,
         jobs: Sequence[Job] = (),
         *,
         manifest: str = "",
-        champions: Mapping[str, Champion] | None = None,
+        champions: Mapping[str, ChampionFacts] | None = None,
         drift: Callable[[Slot], Mapping[str, Any]] = lambda _: {},
     ) -> None:
         """Begin with what is remembered.
@@ -107,7 +107,7 @@ class Deliberation:
             self._completeness = Completeness(policy.coverage, self._is_own, memory.completeness)
         self._totals = Totals()
         self._taken = Taken()
-        self._tried: tuple[Tried, ...] | None = None
+        self._tried: tuple[TriedJob, ...] | None = None
         self._news = True
         """Whether something else than a slot may have changed the answer since; after a start, anything may."""
 
@@ -190,18 +190,18 @@ class Deliberation:
         job = next((job for job in reversed(self._jobs) if version is not None and job.version == version), None)
         return job.result if job else None
 
-    def note_reference(self, reference: Reference | None) -> None:
+    def note_reference(self, reference: DriftReference | None) -> None:
         """Keep what features are compared with, where it was learnt."""
         if reference != self.memory.reference:
             self._remember(reference=reference)
 
-    def _champion(self, version: str | None) -> Champion:
+    def _champion(self, version: str | None) -> ChampionFacts:
         """What its own job found out about the champion; nothing of one that came from elsewhere."""
         result = self.result_of(version)
         if result is None:
-            return self._champions.get(version or "", Champion())
+            return self._champions.get(version or "", ChampionFacts())
         learnt = result.refitted_on or result.trained_on
-        return Champion(
+        return ChampionFacts(
             baseline=result.evaluation,
             classes=frozenset(result.classes) or None,
             rows=learnt.rows if learnt else None,
@@ -285,7 +285,7 @@ class Deliberation:
         if decision.fingerprint != self.memory.last_decision:
             self._taken.decisions.append(decision)
         self._remember(last_decision=decision.fingerprint, holds_until=decision.until)
-        if decision.outcome is Outcome.RETRAIN:
+        if decision.outcome is DecisionAnswer.RETRAIN:
             self._launch(decision)
         return decision
 

@@ -10,20 +10,20 @@ from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.judging.challenge import RowLoss
 from retrainer.domain.judging.verdicts import BETTER_THAN_CHAMPION
 from retrainer.domain.metrics.registry import METRICS
-from retrainer.domain.triggers.base import Tried
+from retrainer.domain.triggers.base import TriedJob
 
 
-def what_jobs_came_to(jobs: Iterable[Job]) -> tuple[Tried, ...]:
+def what_jobs_came_to(jobs: Iterable[Job]) -> tuple[TriedJob, ...]:
     """Of those whose candidates have been judged against a champion; the first champion of all says nothing."""
     return tuple(tried_by(job) for job in jobs if job.champion is not None and job.past.succeeded is not None)
 
 
-def tried_by(job: Job) -> Tried:
+def tried_by(job: Job) -> TriedJob:
     """What its candidate's judgement said, or, once it has seen more rows, judging on.
 
     Only a judgement against a champion tells something, and only where it says how fresh the candidate was.
     """
-    plain = Tried(after_change=job.began is not None, taken=job.past.succeeded is True)
+    plain = TriedJob(after_change=job.began is not None, taken=job.past.succeeded is True)
     evidence = _evidence(job)
     if not (evidence.get("ahead") and evidence.get("standard_error")):
         return plain

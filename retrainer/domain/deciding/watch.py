@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from retrainer.domain.features.drift_windows import Reference
+from retrainer.domain.features.drift_windows import DriftReference
 from retrainer.domain.frozen import changed
 from retrainer.domain.lateness.completeness import CompletenessState
 from retrainer.domain.metrics.registry import Estimate, estimate
 from retrainer.domain.metrics.windows import CountWindow, History, Window
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
-from retrainer.domain.triggers.base import Level, Reading, Scene, Tried, Trigger, wants_every_slot
+from retrainer.domain.triggers.base import Level, Reading, Scene, TriedJob, Trigger, wants_every_slot
 from retrainer.domain.triggers.guarded import failure_of
 from retrainer.domain.triggers.trial import UNKNOWN_ROWS
 from retrainer.domain.values import Micros, Slot, slot_of
@@ -43,7 +43,7 @@ class WatchPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class ModelMemory:
     """What the controller remembers of a model between rounds; stored with each round's decisions.
 
     Attributes:
@@ -78,7 +78,7 @@ class Memory:
     fired_at: Mapping[str, Micros] = field(default_factory=dict)
     paused: str | None = None
     """Why a person paused deciding; None while it goes on."""
-    reference: Reference | None = None
+    reference: DriftReference | None = None
     """What features are compared with, where it was learnt from the champion's first predictions."""
     catching_up: bool = False
     """Whether the worker was far behind the end of its topics."""
@@ -89,7 +89,7 @@ class Memory:
     last_decision: str = ""
     format: int = FORMAT
 
-    def for_champion(self, champion: str | None, since: Micros | None) -> Memory:
+    def for_champion(self, champion: str | None, since: Micros | None) -> ModelMemory:
         """The memory of a newly known champion: the watch starts anew."""
         return changed(
             self, champion=champion, known=True, since=since, seen=0, beat=0, triggers={}, readings={}, metrics={},
@@ -98,7 +98,7 @@ class Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Champion:
+class ChampionFacts:
     """What is known of the champion beside its outcomes: its evaluation, its classes, how many rows it learnt from."""
 
     baseline: Mapping[str, Estimate] = field(default_factory=dict)
@@ -140,11 +140,11 @@ Fact = MetricUpdated | TriggerChanged | TriggerFailed
 class Watch:
     """One champion's history and what the triggers say about it."""
 
-    def __init__(self, policy: WatchPolicy, memory: Memory, champion: Champion = Champion()) -> None:
+    def __init__(self, policy: WatchPolicy, memory: ModelMemory, champion: ChampionFacts = ChampionFacts()) -> None:
         self.policy = policy
         self.memory = memory
         self.champion = champion
-        self.tried: tuple[Tried, ...] = ()
+        self.tried: tuple[TriedJob, ...] = ()
         self.history = History(*policy.windows, seen=memory.seen)
         self._report_window = policy.report_window
         self._scene = Scene(history=self.history, baseline=champion.baseline, known_classes=champion.classes)
@@ -222,7 +222,7 @@ class Watch:
         return told
 
 
-def level_of(memory: Memory, name: str) -> Level:
+def level_of(memory: ModelMemory, name: str) -> Level:
     """What a trigger said last, schedules included."""
     if name in memory.latched:
         return Level.FIRED

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrainer.domain.features.drift import DriftView
-from retrainer.domain.features.profiles import Column, Counts, Profile, profile_of, values_of
+from retrainer.domain.features.profiles import Counts, FeatureColumn, Profile, profile_of, values_of
 from retrainer.domain.metrics.windows import EVALUATIONS_PER_WINDOW, CountWindow, Window, is_full
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 
@@ -33,7 +33,7 @@ _MOST_ASKED: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class DriftReference:
     """What new predictions are compared with: those of slots from `since` on (None: all). It survives a restart.
 
     Attributes:
@@ -80,7 +80,7 @@ class Learner:
         """Predictions that it holds."""
         return sum(map(len, self._slots.values()))
 
-    def learnt(self, closed: Slot) -> Reference | None:
+    def learnt(self, closed: Slot) -> DriftReference | None:
         """The reference, once enough predictions stand in slots before `closed`."""
         kept = list(self._first())
         if sum(len(self._slots[slot]) for slot in kept) < self._wanted or kept[-1] >= closed:
@@ -88,7 +88,7 @@ class Learner:
         rows = [features for slot in kept for features in self._slots[slot]]
         names = sorted({name for row in rows for name in row})
         columns = {name: values_of(row.get(name) for row in rows) for name in names}
-        return Reference(
+        return DriftReference(
             profile=profile_of(columns, len(rows)),
             source=f"the first {len(rows)} predictions that were seen",
             since=slot_start(kept[-1] + 1),
@@ -134,7 +134,7 @@ class Layout:
         each = zip(self._edges, self._bins, map(features.get, self._names), strict=False)
         return [start + bin_of(value) for start, bin_of, value in each]
 
-    def bins_of_rows(self, columns: Mapping[str, Column]) -> npt.NDArray[np.int64]:
+    def bins_of_rows(self, columns: Mapping[str, FeatureColumn]) -> npt.NDArray[np.int64]:
         """The same of many rows at once: (rows, features)."""
         places = [held.places(columns[name]) for name, held in self._profile.features.items()]
         found: npt.NDArray[np.int64] = np.stack(places, axis=1) + np.array(self._edges[:-1])
@@ -148,7 +148,7 @@ class Layout:
 class DriftWindows:
     """Windows over the predictions of closed slots, asked slot by slot."""
 
-    def __init__(self, reference: Reference, windows: Iterable[Window]) -> None:
+    def __init__(self, reference: DriftReference, windows: Iterable[Window]) -> None:
         self.reference = reference
         self.layout = Layout(reference.profile)
         self._first = None if reference.since is None else slot_of(reference.since)

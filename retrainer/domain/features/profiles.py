@@ -41,7 +41,7 @@ _STEPS: Final = np.linspace(0.0, 1.0, QUANTILES + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Values:
+class FeatureValues:
     """One feature of some rows, in whatever order.
 
     Attributes:
@@ -60,7 +60,7 @@ class Values:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Column:
+class FeatureColumn:
     """One feature of rows in their order.
 
     Attributes:
@@ -72,32 +72,32 @@ class Column:
     numbers: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     texts: npt.NDArray[np.object_] = field(default_factory=lambda: np.empty(0, dtype=np.object_))
 
-    def values(self, first: int = 0, end: int | None = None) -> Values:
+    def values(self, first: int = 0, end: int | None = None) -> FeatureValues:
         """The values of the rows from a position on and before another."""
         if self.kind == "number":
             numbers = self.numbers[first:end]
             present = numbers[np.isfinite(numbers)]
-            return Values(kind="number", missing=len(numbers) - len(present), numbers=present)
+            return FeatureValues(kind="number", missing=len(numbers) - len(present), numbers=present)
         counted = Counter(self.texts[first:end].tolist())
         missing = counted.pop(None, 0)
-        return Values(kind=self.kind, missing=missing, texts=counted)
+        return FeatureValues(kind=self.kind, missing=missing, texts=counted)
 
-    def thinned(self, step: int) -> Column:
+    def thinned(self, step: int) -> FeatureColumn:
         """Every so-manieth row."""
-        return Column(kind=self.kind, numbers=self.numbers[::step], texts=self.texts[::step])
+        return FeatureColumn(kind=self.kind, numbers=self.numbers[::step], texts=self.texts[::step])
 
 
-def values_of(found: Iterable[object]) -> Values:
+def values_of(found: Iterable[object]) -> FeatureValues:
     """A feature's values as records have them. Of mixed kinds they are text, as in a dataset."""
     held = list(found)
     present = [value for value in held if not _is_missing(value)]
     kinds = set(map(type, present))
     if kinds <= {int, float}:
         numbers = np.array([one for value in present if (one := number_of(value)) is not None], dtype=np.float64)
-        return Values(kind="number", missing=len(held) - len(numbers), numbers=numbers)
+        return FeatureValues(kind="number", missing=len(held) - len(numbers), numbers=numbers)
     texts = Counter(canonical(value)[:LONGEST_VALUE] for value in present)
     kind: Kind = "boolean" if kinds == {bool} else "text"
-    return Values(kind=kind, missing=len(held) - len(present), texts=texts)
+    return FeatureValues(kind=kind, missing=len(held) - len(present), texts=texts)
 
 
 def _is_missing(value: object) -> bool:
@@ -183,7 +183,7 @@ class FeatureProfile:
         except ValueError:
             return MISTYPED
 
-    def binned(self, values: Values) -> Counts:
+    def binned(self, values: FeatureValues) -> Counts:
         """The counts of some rows in the bins of this profile; values of another kind are mistyped."""
         counts = np.zeros(len(self.counts), dtype=np.int64)
         counts[MISSING] = values.missing
@@ -196,7 +196,7 @@ class FeatureProfile:
                 counts[_FIRST + self._places.get(text, len(self.categories))] += n
         return counts
 
-    def places(self, column: Column) -> npt.NDArray[np.int64]:
+    def places(self, column: FeatureColumn) -> npt.NDArray[np.int64]:
         """Which of the `counts` each row of a column adds to, as `bin_of` has it: (rows,)."""
         if column.kind != self.kind:
             there = np.isfinite(column.numbers) if column.kind == "number" else column.texts != np.array(None)
@@ -227,19 +227,19 @@ class Profile:
     features: Mapping[str, FeatureProfile]
     format: int = FORMAT
 
-    def binned(self, columns: Mapping[str, Values], rows: int) -> Mapping[str, Counts]:
+    def binned(self, columns: Mapping[str, FeatureValues], rows: int) -> Mapping[str, Counts]:
         """The counts of other rows; a feature that none of them has is missing in all."""
-        nothing = Values(kind="number", missing=rows)
+        nothing = FeatureValues(kind="number", missing=rows)
         return {name: held.binned(columns.get(name, nothing)) for name, held in self.features.items()}
 
 
-def profile_of(columns: Mapping[str, Values], rows: int) -> Profile:
+def profile_of(columns: Mapping[str, FeatureValues], rows: int) -> Profile:
     """The profile of some rows; of more than `MOST_FEATURES` features the first by name."""
     names = sorted(columns)[:MOST_FEATURES]
     return Profile(rows=rows, features={name: feature_profile(columns[name]) for name in names})
 
 
-def feature_profile(values: Values) -> FeatureProfile:
+def feature_profile(values: FeatureValues) -> FeatureProfile:
     """The profile of one feature."""
     if values.kind != "number":
         order = sorted(values.texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_CATEGORIES]

@@ -21,7 +21,7 @@ _KINDS: Final = (PREDICTED, HIT, MISS, DELAY)
 _EDGES: Final = np.array(EDGES, np.int64)
 
 
-class Known(NamedTuple):
+class OutcomeColumns(NamedTuple):
     """Outcomes in columns: codes of group, label and answer, times of prediction and outcome, the slot to count in."""
 
     groups: Numbers
@@ -37,7 +37,7 @@ class ArrivalSum:
 
     def __init__(self, policy: ArrivalPolicy, values: Codes[str]) -> None:
         self._policy = policy
-        self._answers = _Answers(policy, values)
+        self._answers = _AnswerCodes(policy, values)
         self._sum = ColumnSum()
 
     def add_predicted(self, events: Events, slots: Times) -> None:
@@ -45,7 +45,7 @@ class ArrivalSum:
         bins = self._answers.bins_of(events.value)
         self._add(events.group, _of_kind(PREDICTED, len(slots)), slots, self._born(events.time), bins)
 
-    def add_known(self, known: Known) -> None:
+    def add_known(self, known: OutcomeColumns) -> None:
         """Outcomes of predictions that had none."""
         is_hit = self._answers.are_hit(known.truth, known.answers)
         kinds = np.where(is_hit, _KINDS.index(HIT), _KINDS.index(MISS)).astype(np.int8)
@@ -81,7 +81,7 @@ def _of_kind(kind: str, n: int) -> NDArray[np.int8]:
     return np.full(n, _KINDS.index(kind), np.int8)
 
 
-class _Answers:
+class _AnswerCodes:
     """What is known of each code of an answer: its bin, and the code of its class."""
 
     def __init__(self, policy: ArrivalPolicy, values: Codes[str]) -> None:

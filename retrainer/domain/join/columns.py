@@ -70,11 +70,11 @@ class ColumnMapping:
         self._slice_values = SliceValues(text for group in groups.values for text in group[1])
         self._has_groups = side is Side.PREDICTIONS
         self._features = _feature_paths(mapping) if self._has_groups else {}
-        self._value_codes = _Known(self._value_of)
+        self._value_codes = _CodeCache(self._value_of)
         self._reads_scores = self._has_groups and reads_scores(mapping)
-        self._answers = _Known(self._answer_of)
+        self._answers = _CodeCache(self._answer_of)
         self._generation = values.generation
-        self._group_codes = _Known(self._group_of)
+        self._group_codes = _CodeCache(self._group_of)
         self._deletes = _DELETES if reads_rows(mapping) else ()
         self.is_supported = self._features is not None and "$headers" not in self._used()
 
@@ -94,7 +94,7 @@ class ColumnMapping:
         for path in self._deletes:
             if columns[path].count("d"):
                 usable &= np.fromiter((found != "d" for found in columns[path]), np.bool_, n)
-        own = usable & self._matches(_Rows(batch, columns), n)
+        own = usable & self._matches(_BatchRows(batch, columns), n)
         numbers, events = self._own_events(batch, columns, own)
         filtered = int(np.count_nonzero(usable & ~own))
         is_odd = ~usable | own
@@ -124,7 +124,7 @@ class ColumnMapping:
         features = [path for path in (self._features or {}).values() if path is not None]
         return dict.fromkeys([*used, *mapping.where, *features, *self._deletes])
 
-    def _matches(self, rows: _Rows, n: int) -> Mask:
+    def _matches(self, rows: _BatchRows, n: int) -> Mask:
         mask = np.ones(n, np.bool_)
         for path, wanted in self._mapping.where.items():
             column = rows.column(path)
@@ -140,7 +140,7 @@ class ColumnMapping:
         Only what becomes an event gets codes: neither other models' records nor broken ones fill the memory.
         """
         numbers = np.flatnonzero(own)
-        rows = _Rows(batch, columns, None if len(numbers) == len(own) else own.tolist())
+        rows = _BatchRows(batch, columns, None if len(numbers) == len(own) else own.tolist())
         fit = np.ones(len(numbers), np.bool_)
         ids, times = self._ids(rows, fit), self._times(rows, numbers, fit)
         texts, keys = self._value_texts(rows, fit), self._group_keys(rows, fit)
@@ -152,18 +152,18 @@ class ColumnMapping:
         origins = np.uint64(batch.partition.number) << _OFFSET_BITS | np.asarray(batch.offsets, np.uint64)[numbers]
         return numbers, Events(*hashed(ids), times, origins, values, groups)
 
-    def _ids(self, rows: _Rows, fit: Mask) -> Sequence[str]:
+    def _ids(self, rows: _BatchRows, fit: Mask) -> Sequence[str]:
         parts = [_texts(rows.first(part), fit) for part in self._mapping.id]
         return parts[0] if len(parts) == 1 else list(map(joined_id, zip(*parts, strict=True)))
 
-    def _times(self, rows: _Rows, numbers: NDArray[np.intp], fit: Mask) -> NDArray[np.int64]:
+    def _times(self, rows: _BatchRows, numbers: NDArray[np.intp], fit: Mask) -> NDArray[np.int64]:
         where = self._mapping.time
         times = read_times(rows.first(where), where.unit, fit)
         stamps = np.asarray(rows.batch.timestamps, np.int64)[numbers]
         fit &= times <= np.clip(stamps, -_FARTHEST_MS, _FARTHEST_MS) * 1000 + MAX_FUTURE
         return times
 
-    def _group_keys(self, rows: _Rows, fit: Mask) -> Sequence[Column]:
+    def _group_keys(self, rows: _BatchRows, fit: Mask) -> Sequence[Column]:
         """By what the groups of predictions are known, in columns: version, and the features that slices look at."""
         version, paths = self._mapping.version, (self._features or {}).values()
         if not self._has_groups:
@@ -176,7 +176,7 @@ class ColumnMapping:
             return np.full(n, _NO_GROUP, np.int32)
         return self._group_codes.column(keys[0] if len(keys) == 1 else zip(*keys, strict=True), n)
 
-    def _value_texts(self, rows: _Rows, fit: Mask) -> Sequence[str]:
+    def _value_texts(self, rows: _BatchRows, fit: Mask) -> Sequence[str]:
         """Of labels and answers as they came; with the scores that are read."""
         mapping = self._mapping
         texts = _texts(rows.first(mapping.value), fit)
@@ -219,7 +219,7 @@ class ColumnMapping:
         return self._groups.of((version, self._slice_values.admit(slices)))
 
 
-class _Rows:
+class _BatchRows:
     """Some rows of a batch: all, or those that `which` says."""
 
     def __init__(self, batch: RecordBatch, columns: Columns, which: Sequence[bool] | None = None) -> None:
@@ -253,7 +253,7 @@ class _Rows:
         return [None] * len(batch.offsets)
 
 
-class _Known(dict[Any, int]):
+class _CodeCache(dict[Any, int]):
     """Remembers the codes of what comes often; not of what would take much memory."""
 
     def __init__(self, code_of: Callable[[Any], int]) -> None:

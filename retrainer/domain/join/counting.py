@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retrainer.domain.join.arrival_columns import ArrivalSum, Known
+from retrainer.domain.join.arrival_columns import ArrivalSum, OutcomeColumns
 from retrainer.domain.join.cells import Cells, CellSum, Group
 from retrainer.domain.join.codes import Codes
 from retrainer.domain.join.event_columns import Events, Times
@@ -17,7 +17,7 @@ from retrainer.domain.tally.tallies import TallyKey
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counting:
+class WhatIsCounted:
     """What is counted.
 
     Attributes:
@@ -32,7 +32,7 @@ class Counting:
 class Count:
     """Adds up what is counted. `values` and `groups` are the codes in the columns."""
 
-    def __init__(self, counting: Counting, values: Codes[str], groups: Codes[Group]) -> None:
+    def __init__(self, counting: WhatIsCounted, values: Codes[str], groups: Codes[Group]) -> None:
         self._values = values
         self._groups = groups
         self._cells = CellSum(counting.expand)
@@ -47,7 +47,7 @@ class Count:
         if self._arrivals is not None:
             self._arrivals.add_predicted(events, slots)
 
-    def add_outcomes(self, known: Known) -> None:
+    def add_outcomes(self, known: OutcomeColumns) -> None:
         """Outcomes of predictions that had none."""
         ones = np.ones(len(known.slots), np.int64)
         self._cells.add_many(Cells(known.groups, known.truth, known.answers, known.slots, ones))

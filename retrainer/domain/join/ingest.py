@@ -10,7 +10,7 @@ from retrainer.domain.answers import Task
 from retrainer.domain.batches import Columns, RecordBatch
 from retrainer.domain.events import Label, Partition, Prediction, Side
 from retrainer.domain.join.columns import ColumnMapping
-from retrainer.domain.join.counting import Counting
+from retrainer.domain.join.counting import WhatIsCounted
 from retrainer.domain.join.event_columns import Dump, Events
 from retrainer.domain.join.rules import JoinPolicy, Status
 from retrainer.domain.join.table import JoinTable
@@ -51,13 +51,13 @@ class IngestPolicy:
         return self.predictions.task
 
     @property
-    def counting(self) -> Counting:
+    def counting(self) -> WhatIsCounted:
         """What is counted of the join."""
         mapping = self.predictions
         scores = mapping.scores if reads_scores(mapping) else "none"
         # A score that was rounded is that of the answered class.
         positive = mapping.positive if scores == "exact" else None
-        return Counting(
+        return WhatIsCounted(
             expand=expansion(self.task, scores=scores, positive=mapping.positive),
             arriving=ArrivalPolicy(width=width_of(self.join.max_delay), positive=positive, task=self.task),
         )

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrainer.domain.events import Label, Prediction
-from retrainer.domain.join.arrival_columns import Known
+from retrainer.domain.join.arrival_columns import OutcomeColumns
 from retrainer.domain.join.cells import Group
 from retrainer.domain.join.codes import Codes
-from retrainer.domain.join.counting import Count, Counting
+from retrainer.domain.join.counting import Count, WhatIsCounted
 from retrainer.domain.join.entries import RETRACTION, Entries, unpacked
 from retrainer.domain.join.event_columns import Dump, Events, Mask, Numbers, Times
 from retrainer.domain.join.keytable import Rows, repeats
@@ -46,7 +46,7 @@ from retrainer.domain.join.rules import (
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, slot_start
 
-_OUTCOMES_ALONE: Final = Counting()
+_OUTCOMES_ALONE: Final = WhatIsCounted()
 _SPARE_VALUES: Final = 100_000
 
 
@@ -54,7 +54,7 @@ class JoinTable:
     """The ids that can still change, for one model, and the effects that have not been drained yet."""
 
     def __init__(
-        self, policy: JoinPolicy, first_open: Slot | None = None, counting: Counting = _OUTCOMES_ALONE
+        self, policy: JoinPolicy, first_open: Slot | None = None, counting: WhatIsCounted = _OUTCOMES_ALONE
     ) -> None:
         self.policy = policy
         self.counting = counting
@@ -200,7 +200,7 @@ class JoinTable:
         slots, moved = self._open_slots(times)
         self.moved_to_open += moved
         held = self.rows
-        known = Known(held.group[rows], truth, held.answer[rows], held.predicted_at[rows], times, slots)
+        known = OutcomeColumns(held.group[rows], truth, held.answer[rows], held.predicted_at[rows], times, slots)
         self._count.add_outcomes(known)
 
     def _open_slots(self, times: Times) -> tuple[Times, int]:

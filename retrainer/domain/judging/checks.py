@@ -17,7 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from retrainer.domain.features.findings import Finding, What
-from retrainer.domain.features.profiles import MISSING, Column, FeatureProfile, Profile, Values, feature_profile
+from retrainer.domain.features.profiles import (
+    MISSING,
+    FeatureColumn,
+    FeatureProfile,
+    FeatureValues,
+    Profile,
+    feature_profile,
+)
 from retrainer.domain.judging.verdicts import Gate
 from retrainer.domain.values import Micros, iso
 
@@ -42,7 +49,7 @@ _KIN: Final[Mapping[What, What]] = {"gone": "missing", "constant": "level", "sca
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lines:
+class CheckLimits:
     """From where on a difference is suspicious. Stretches of the same rows differ more than weeks of them do.
 
     Attributes:
@@ -55,8 +62,8 @@ class Lines:
     unseen: float
 
 
-BESIDE_CHAMPION: Final = Lines(missing=0.1, never=0.03, unseen=0.05)
-WITHIN: Final = Lines(missing=0.25, never=0.25, unseen=0.5)
+BESIDE_CHAMPION: Final = CheckLimits(missing=0.1, never=0.03, unseen=0.05)
+WITHIN: Final = CheckLimits(missing=0.25, never=0.25, unseen=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class _Sides:
 
     before: str
     now: str
-    lines: Lines
+    lines: CheckLimits
     since: Micros | None = None
 
 
@@ -75,7 +82,7 @@ _OLDER: Final = _Sides(before="in the rows before", now="now", lines=BESIDE_CHAM
 
 def findings(
     reference: Profile | None,
-    columns: Mapping[str, Column],
+    columns: Mapping[str, FeatureColumn],
     times: npt.NDArray[np.int64],
     older: Profile | None = None,
 ) -> tuple[Finding, ...]:
@@ -109,7 +116,7 @@ def rows_look_sound(found: Sequence[Finding]) -> Gate:
     return Gate(name="rows_look_sound", passed=not found, reason=reason, evidence=evidence)
 
 
-def _changed_within(name: str, column: Column, times: npt.NDArray[np.int64]) -> Iterator[Finding]:
+def _changed_within(name: str, column: FeatureColumn, times: npt.NDArray[np.int64]) -> Iterator[Finding]:
     cut = _cut(column, len(times))
     if cut is not None:
         at = int(times[cut])
@@ -119,7 +126,7 @@ def _changed_within(name: str, column: Column, times: npt.NDArray[np.int64]) -> 
                 yield one
 
 
-def _recur(column: Column, first: int, end: int) -> bool:
+def _recur(column: FeatureColumn, first: int, end: int) -> bool:
     """Whether categories come again on one side of a point in time; those of weekdays or dates come one by one."""
     middle = (first + end) // 2
     known = column.values(first, middle).texts
@@ -127,7 +134,7 @@ def _recur(column: Column, first: int, end: int) -> bool:
     return sum(n for text, n in later.texts.items() if text not in known) <= _RARE * later.present
 
 
-def _cut(column: Column, rows: int) -> int | None:
+def _cut(column: FeatureColumn, rows: int) -> int | None:
     """The row at which the feature differs most before and after; None where there are too few rows.
 
     The difference is half the sum over the bins of the feature's own profile, missing values among them, weighted as
@@ -147,7 +154,7 @@ def _cut(column: Column, rows: int) -> int | None:
     return int(cuts[np.argmax(differences * np.sqrt(cuts * (rows - cuts)))])
 
 
-def compared(name: str, before: FeatureProfile, values: Values, sides: _Sides) -> Iterator[Finding]:
+def compared(name: str, before: FeatureProfile, values: FeatureValues, sides: _Sides) -> Iterator[Finding]:
     """What looks broken about one feature's values beside its profile."""
     now = feature_profile(values)
     if min(now.n, before.n) < FEWEST:
@@ -201,7 +208,7 @@ def _of_numbers(before: FeatureProfile, now: FeatureProfile, sides: _Sides) -> _
     return None
 
 
-def _of_texts(before: FeatureProfile, values: Values, sides: _Sides) -> _Told:
+def _of_texts(before: FeatureProfile, values: FeatureValues, sides: _Sides) -> _Told:
     if before.other > _RARE * before.n:
         return None  # what is not among the commonest may well have been known
     if len(values.texts) == 1 and not before.is_constant and sides.since is None:

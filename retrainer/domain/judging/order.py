@@ -30,7 +30,7 @@ REPORT_FOLDER: Final = "report"
 LOG_FILE: Final = "training.log"
 
 
-class Column(StrEnum):
+class DatasetColumn(StrEnum):
     """The columns of a dataset that are not features. Every other column is a feature, by its own name."""
 
     ID = "$id"

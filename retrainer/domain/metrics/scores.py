@@ -158,7 +158,7 @@ def auc_interval(cells: Cells, _: str | None) -> Interval | None:
 
 
 @dataclass(frozen=True)
-class _Gap:
+class _CalibrationBin:
     """One bin of confidence: its outcomes, the share that was right, and how far the mean confidence is above it."""
 
     n: int
@@ -166,14 +166,14 @@ class _Gap:
     gap: float
 
 
-def _gaps(cells: Cells) -> list[_Gap]:
+def _gaps(cells: Cells) -> list[_CalibrationBin]:
     found = sums(cells)
     gaps = []
     for counts, name in confidence_bins(cells):
         n = counts.positives + counts.negatives
         if n:
             right = counts.positives / n
-            gaps.append(_Gap(n, right, min(1.0, max(0.0, found.get(name, 0.0) / n)) - right))
+            gaps.append(_CalibrationBin(n, right, min(1.0, max(0.0, found.get(name, 0.0) / n)) - right))
     return gaps
 
 

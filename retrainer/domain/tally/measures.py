@@ -159,7 +159,7 @@ def _bin(cells: Mapping[Cell, int], name: str) -> Bin:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _ScoreParts:
     """One outcome's score, taken apart.
 
     Attributes:
@@ -197,17 +197,17 @@ class _Exact:
         if judged.score is not None:
             yield (POSITIVES if judged.positive else NEGATIVES, str(score_bin(judged.score))), 1
 
-    def _judged(self, truth: str, answer: str, score: float | Mapping[str, float] | None) -> _Judged | None:
+    def _judged(self, truth: str, answer: str, score: float | Mapping[str, float] | None) -> _ScoreParts | None:
         if isinstance(score, Mapping):
             return self._of_many(truth, answer, score)
         found = None if score is None else _probability(score)
         return None if found is None else self._of_one(truth, answer, found)
 
-    def _of_one(self, truth: str, answer: str, score: float) -> _Judged:
+    def _of_one(self, truth: str, answer: str, score: float) -> _ScoreParts:
         """A single score: of the positive class against the others, or of the answer against the others."""
         happened = truth == (self._positive or answer)
         error = score - happened
-        return _Judged(
+        return _ScoreParts(
             chance=score if happened else 1 - score,
             brier=error * error,
             confidence=score if self._positive in (None, answer) else 1 - score,
@@ -215,14 +215,14 @@ class _Exact:
             positive=happened,
         )
 
-    def _of_many(self, truth: str, answer: str, scores: Mapping[str, float]) -> _Judged | None:
+    def _of_many(self, truth: str, answer: str, scores: Mapping[str, float]) -> _ScoreParts | None:
         """A probability of each class; Brier's error is their sum, or, as is usual of two classes, half of it."""
         chances = {name: found for name, one in scores.items() if (found := _probability(one)) is not None}
         if len(chances) < len(scores) or not chances:
             return None
         whole = fsum((chance - (name == truth)) ** 2 for name, chance in chances.items()) + (truth not in chances)
         positive = self._positive or (max(chances) if len(chances) == 2 else None)
-        return _Judged(
+        return _ScoreParts(
             chance=chances.get(truth, 0.0),
             brier=whole / 2 if len(chances) <= 2 else whole,
             confidence=chances.get(answer, 0.0),

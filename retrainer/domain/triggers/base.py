@@ -46,7 +46,7 @@ State = Mapping[str, Any]
 """What a trigger remembers between slots: JSON-able, made by the trigger itself, empty at each promotion."""
 
 
-class Tried(NamedTuple):
+class TriedJob(NamedTuple):
     """What a job has come to.
 
     Attributes:
@@ -90,7 +90,7 @@ class Scene:
     known_classes: frozenset[str] | None = None
     since_job: int = 0
     first_rows: int = 0
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[TriedJob, ...] = ()
     drift: Mapping[str, Any] = field(default_factory=dict)
 
 

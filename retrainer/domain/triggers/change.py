@@ -37,7 +37,7 @@ from retrainer.domain.metrics.registry import METRICS, Cells, Estimate, correct,
 from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.classmix import ByClass, added, explained
-from retrainer.domain.triggers.sequential import EFFECTS, Blocks, Reference, Sums, log_mixed, starting
+from retrainer.domain.triggers.sequential import EFFECTS, Blocks, LossReference, Sums, log_mixed, starting
 from retrainer.domain.triggers.stakes import Stakes
 from retrainer.domain.values import Micros, Slot, iso, slot_start
 
@@ -93,7 +93,7 @@ class Change:
             return self._last[0][1]
         tests = state["tests"]
         references = [
-            Reference(sums=_sums(test["sums"]), binary=self._binary, inflation=test["inflation"])
+            LossReference(sums=_sums(test["sums"]), binary=self._binary, inflation=test["inflation"])
             for test in tests.values()
         ]
         return Stakes(tests, references, [self._alpha(name) for name in tests])

@@ -70,7 +70,7 @@ class Sums:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reference:
+class LossReference:
     """What is expected: the losses of some first outcomes.
 
     Attributes:
@@ -95,7 +95,7 @@ class Reference:
         return limits
 
 
-def log_bets(reference: Reference, seen: Sums) -> Floats:
+def log_bets(reference: LossReference, seen: Sums) -> Floats:
     """The logarithm of each stake's factor for one slot: candidates of the mean by suspected effects."""
     if reference.binary:
         hit, miss = bets_on_one(reference)
@@ -114,7 +114,7 @@ def log_bets_against(mean: float, variance: float, seen: Sums, *, binary: bool) 
 
 
 @lru_cache(maxsize=64)
-def bets_on_one(reference: Reference) -> tuple[Floats, Floats]:
+def bets_on_one(reference: LossReference) -> tuple[Floats, Floats]:
     """Of a single hit and of a single miss."""
     return _ratios(reference.candidates[:, None])
 
@@ -175,7 +175,7 @@ def log_mixed(stakes: Floats) -> Floats:
     return mixed
 
 
-def log_evidence(stakes: Floats, reference: Reference, inflation: float, alpha: float) -> float:
+def log_evidence(stakes: Floats, reference: LossReference, inflation: float, alpha: float) -> float:
     """The least evidence against any candidate for the reference's mean, its own error paid for.
 
     A candidate on the worse side of the estimate needs the more stake, the less the estimate speaks against it. So
@@ -187,7 +187,7 @@ def log_evidence(stakes: Floats, reference: Reference, inflation: float, alpha: 
 
 
 def log_evidences(
-    stakes: Floats, references: Sequence[Reference], inflation: float, alphas: Sequence[float]
+    stakes: Floats, references: Sequence[LossReference], inflation: float, alphas: Sequence[float]
 ) -> Sequence[float]:
     """The same of several tests: their stakes by test, candidate and effect."""
     mixed = np.maximum(log_mixed(stakes), 0.0)

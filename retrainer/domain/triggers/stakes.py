@@ -13,7 +13,7 @@ from retrainer.domain.triggers.classmix import explained
 from retrainer.domain.triggers.sequential import (
     EFFECTS,
     Floats,
-    Reference,
+    LossReference,
     Sums,
     advanced_by,
     begun,
@@ -35,7 +35,7 @@ class Stakes:
     """What a state's tests have won so far, and what they bet on. One more row is that of the fall within classes."""
 
     def __init__(
-        self, tests: Mapping[str, dict[str, Any]], references: Sequence[Reference], alphas: Sequence[float]
+        self, tests: Mapping[str, dict[str, Any]], references: Sequence[LossReference], alphas: Sequence[float]
     ) -> None:
         self.names = tuple(tests)
         self._tests = tuple(tests.values())

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, Final
 
 from retrainer.domain.metrics.registry import METRICS, Estimate, estimate
 from retrainer.domain.metrics.windows import CountWindow, Window
-from retrainer.domain.triggers.base import Level, Reading, Scene, State, Tried
+from retrainer.domain.triggers.base import Level, Reading, Scene, State, TriedJob
 
 UNKNOWN_ROWS: Final = 5_000
 """What a champion is taken to have learnt from where nobody knows."""
@@ -64,7 +64,7 @@ class Rate:
         return self.value - _ERRORS * self.error
 
 
-def rate_of(trials: Iterable[Tried]) -> Rate | None:
+def rate_of(trials: Iterable[TriedJob]) -> Rate | None:
     """What the trials, oldest first, say together: the weighted least squares of differences on labels, through 0."""
     covered = weight = 0.0
     for one in trials:
@@ -117,7 +117,7 @@ class Trial:
             }
         return state, Reading(level=Level.FIRED if fired else Level.QUIET, evidence=evidence)
 
-    def needed(self, first_rows: int, tried: tuple[Tried, ...], *, looks_worse: bool = False) -> int:
+    def needed(self, first_rows: int, tried: tuple[TriedJob, ...], *, looks_worse: bool = False) -> int:
         """How many labels have to come after the last of these jobs, oldest first, before the next trial."""
         first = max(self.least, self.times * first_rows)
         price = self._price(first_rows) * (1 if looks_worse else _DOUBT)
@@ -143,13 +143,13 @@ class Trial:
 
 
 @lru_cache(maxsize=4096)  # asked in every slot, and another answer comes with a job alone
-def _distance(first: float, least: float, price: float, tried: tuple[Tried, ...]) -> float:
+def _distance(first: float, least: float, price: float, tried: tuple[TriedJob, ...]) -> float:
     """In labels, from the last job to the next trial.
 
     A job that a change has asked for says nothing about the rate. If its candidate was taken, what came before says
     nothing any more either, and more may be gained soon: it has learnt from the first rows after the change.
     """
-    distance, seen = first, list[Tried]()
+    distance, seen = first, list[TriedJob]()
     for one in tried:
         if not one.after_change:
             seen.append(one)
@@ -173,9 +173,9 @@ def clearly_worse(metric: str, found: Estimate, first: Estimate) -> bool:
     return apart and found.value >= first.value * (1 + _SHARE)
 
 
-def _since_change(tried: Iterable[Tried]) -> Iterable[Tried]:
+def _since_change(tried: Iterable[TriedJob]) -> Iterable[TriedJob]:
     """Those that speak of how things are now."""
-    found: list[Tried] = []
+    found: list[TriedJob] = []
     for one in tried:
         if not one.after_change:
             found.append(one)

@@ -19,7 +19,8 @@ from retrainer.adapters.clock import SystemClock
 from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.adapters.kafka.log import KafkaLog
-from retrainer.adapters.memory.event_log import MemoryDisk, MemoryLog
+from retrainer.adapters.memory.disk import MemoryDisk
+from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
@@ -31,14 +32,15 @@ from retrainer.domain.tally.arrivals import PREDICTED
 from retrainer.domain.tally.tallies import ARRIVALS
 from retrainer.domain.values import Micros, slot_start
 from retrainer.errors import Refused
-from retrainer.ports import Clock, EventLog
+from retrainer.ports.clock import Clock
+from retrainer.ports.event_log import EventLog
+from retrainer.ports.manifest.progress import StoredPosition
 from retrainer.replay.options import WrongOption
-from retrainer.replay.recorded.recording import Change, Recording
+from retrainer.replay.recorded.recording import AliasMove, Recording
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.worker import Worker
 from retrainer.service.jobs.dataset import DatasetBuilder
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import StoredPosition
 
 _MAGIC: Final = b"PAR1"
 _LATER: Final = 7_258_118_400_000
@@ -57,7 +59,7 @@ def read_events(policy: ModelPolicy, predictions: Path, labels: Path) -> tuple[R
         Refused: a file cannot be read, or holds nothing that joins.
     """
     _check_times(policy)
-    ingest, clock = policy.ingest, _Clock()
+    ingest, clock = policy.ingest, _SteppedClock()
     log = _Files(dict.fromkeys(ingest.topics, 1), batch=1_000)
     for topic, path in ((ingest.predictions.topic, predictions), (ingest.labels.topic, labels)):
         for value in _records(path):
@@ -129,16 +131,16 @@ def _recorded(
     return replace(Recording.of(state, policy, changes=_champions), source=source), builder
 
 
-def _champions(recording: Recording) -> Iterator[Change]:
+def _champions(recording: Recording) -> Iterator[AliasMove]:
     seen = set[str]()
     for slot, held in recording.slots:
         fresh = {key.version for key, n in held if key.slice == ARRIVALS and key.truth == PREDICTED and n > 0} - seen
         for version in sorted(fresh):
             name = version or _UNKNOWN
             if not seen:
-                yield Change(at=None, reign=Reign(version=name, effective_from=None))
+                yield AliasMove(at=None, reign=Reign(version=name, effective_from=None))
             else:
-                yield Change(at=slot, reign=Reign(version=name, effective_from=slot_start(slot)))
+                yield AliasMove(at=slot, reign=Reign(version=name, effective_from=slot_start(slot)))
             seen.add(version)
 
 
@@ -182,7 +184,7 @@ class _ReadOnly(KafkaLog):
         """Nothing."""
 
 
-class _Clock:
+class _SteppedClock:
     """`ports.Clock` that only goes on when it is told to."""
 
     def __init__(self) -> None:

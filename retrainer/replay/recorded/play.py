@@ -21,14 +21,15 @@ from retrainer.domain.deciding.watch import TriggerChanged
 from retrainer.domain.judging.order import DATASET_FILE, TrainingResult
 from retrainer.domain.values import SLOT_WIDTH, Micros, Slot, slot_of
 from retrainer.errors import RetrainerError
-from retrainer.replay.recorded.recording import Change, RecordedState, Recording
+from retrainer.ports.manifest.decisions import DecisionState, Request, SlotRange
+from retrainer.ports.manifest.lease import Lease
+from retrainer.replay.recorded.recording import AliasMove, RecordedState, Recording
 from retrainer.replay.table.engine import Decided, Promoted, Ran, state_after
 from retrainer.replay.table.models import Costs
 from retrainer.service.control.deciding import Decider, News
 from retrainer.service.jobs.dataset import DatasetBuilder
 from retrainer.service.jobs.order import order_to_train
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Lease, Request, SlotRange
 from retrainer.training.candidate import make_candidate
 from retrainer.training.dataset import read_rows
 
@@ -146,7 +147,7 @@ class _Player:
         for job in done.jobs:
             self._launch(job, now)
 
-    def _change(self, change: Change) -> None:
+    def _change(self, change: AliasMove) -> None:
         """Another champion; a job that made it the champion has ended with that."""
         step = self._until_alias.pop(change.reign.job_id or "", None)
         if step is not None:

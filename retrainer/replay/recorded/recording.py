@@ -14,8 +14,8 @@ from retrainer.domain.tally.arrivals import PREDICTED
 from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.errors import Refused
+from retrainer.ports.manifest.decisions import DecisionState, Request, SlotRange
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Request, SlotRange
 
 Tallied = Sequence[tuple[TallyKey, int]]
 
@@ -24,7 +24,7 @@ _ALL = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class AliasMove:
     """Another version took the alias once the slots before `at` had been looked at; None: before all of them."""
 
     at: Slot | None
@@ -51,7 +51,7 @@ class Recording:
     cuts: tuple[Slot, ...]
     lateness: Micros
     predicted: tuple[int, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[AliasMove, ...]
     decisions: tuple[Decision, ...]
     jobs: tuple[Job, ...]
     requests: tuple[Request, ...]
@@ -61,7 +61,7 @@ class Recording:
         cls,
         state: DecisionState,
         policy: ModelPolicy,
-        changes: Callable[[Recording], Iterable[Change]] | None = None,
+        changes: Callable[[Recording], Iterable[AliasMove]] | None = None,
     ) -> Recording:
         """Read it. `policy` is the service's own.
 
@@ -165,7 +165,7 @@ def _cuts(state: DecisionState, model: str) -> Iterator[Slot]:
         yield from (slot_of(part.watermarks[model]) for part in segment.parts if model in part.watermarks)
 
 
-def _changes(rows: Sequence[LedgerRow], takes_effect: Micros) -> Iterator[Change]:
+def _changes(rows: Sequence[LedgerRow], takes_effect: Micros) -> Iterator[AliasMove]:
     """Each reign of the ledger. A promotion counts from some time after the watermark at which it was made."""
     for end, row in enumerate(rows, start=1):
         if row.act not in (Act.VERIFIED, Act.EXTERNAL):
@@ -175,7 +175,7 @@ def _changes(rows: Sequence[LedgerRow], takes_effect: Micros) -> Iterator[Change
             continue
         effective = held.effective_from
         delay = 0 if row.act is Act.EXTERNAL else takes_effect
-        yield Change(at=None if effective is None else slot_of(effective - delay), reign=held)
+        yield AliasMove(at=None if effective is None else slot_of(effective - delay), reign=held)
 
 
 def _running(slots: Sequence[tuple[Slot, Tallied]]) -> Iterator[int]:

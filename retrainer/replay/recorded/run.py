@@ -13,7 +13,7 @@ from retrainer.domain.metrics.windows import CountWindow
 from retrainer.domain.tally.measures import Cell
 from retrainer.domain.tally.tallies import WHOLE
 from retrainer.domain.values import Micros, Slot, iso, slot_start
-from retrainer.replay.progress import Progress
+from retrainer.replay.progress import ProgressBar
 from retrainer.replay.recorded.play import Build, PlayedAgain, play_again
 from retrainer.replay.recorded.recording import Recording
 from retrainer.replay.report import report
@@ -41,7 +41,7 @@ def replay_recorded(
     training_takes: Micros,
     *,
     out: Path,
-    progress: Progress,
+    progress: ProgressBar,
 ) -> Replays:
     """Replay each policy over a recording, and write report.json and report.html into a folder.
 

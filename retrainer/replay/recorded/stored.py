@@ -9,7 +9,7 @@ from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.bootstrap import Wiring
 from retrainer.domain.values import Micros
-from retrainer.replay.progress import Progress
+from retrainer.replay.progress import ProgressBar
 from retrainer.replay.recorded.events import read_events, read_topics
 from retrainer.replay.recorded.play import builds
 from retrainer.replay.recorded.recording import Recording
@@ -20,7 +20,7 @@ from retrainer.service.policy import ModelPolicy
 
 
 def replay_events(
-    policies: Mapping[str, ModelPolicy], files: Sequence[str], training_takes: Micros, out: Path, progress: Progress
+    policies: Mapping[str, ModelPolicy], files: Sequence[str], training_takes: Micros, out: Path, progress: ProgressBar
 ) -> Replays:
     """Replay each policy over files of predictions and labels, read with the mapping of the first one.
 
@@ -34,7 +34,7 @@ def replay_events(
 
 
 def replay_topics(
-    policies: Mapping[str, ModelPolicy], wiring: Wiring, training_takes: Micros, out: Path, progress: Progress
+    policies: Mapping[str, ModelPolicy], wiring: Wiring, training_takes: Micros, out: Path, progress: ProgressBar
 ) -> Replays:
     """Replay each policy over the topics of the first one's model, from the beginning to where they end now.
 
@@ -47,7 +47,7 @@ def replay_topics(
 
 
 def replay_stored(
-    policies: Mapping[str, ModelPolicy], wiring: Wiring, training_takes: Micros, out: Path, progress: Progress
+    policies: Mapping[str, ModelPolicy], wiring: Wiring, training_takes: Micros, out: Path, progress: ProgressBar
 ) -> Replays:
     """Replay each policy over what the service of a configuration has stored; the first one is the service's own.
 

@@ -1,0 +1,1 @@
+"""What a replay found: report.json, predictions.parquet and the page. Begin with `report.py`."""

@@ -16,7 +16,7 @@ from retrainer.replay.table.learning import Served, Trainer
 from retrainer.replay.table.models import CannotAnswer, Costs
 from retrainer.replay.table.table import MISSING, Codes, Table
 from retrainer.replay.table.times import NEVER, Times
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 from retrainer.replay.table.warm import FIRST
 
 Rows = npt.NDArray[np.int64]
@@ -75,7 +75,7 @@ def never(played: Played) -> Codes:
     return answers
 
 
-def no_change(table: Table, values: Values) -> Codes:
+def no_change(table: Table, values: LabelCodes) -> Codes:
     """For each row the label that was the last to arrive before it; before any has, what was usual in the warm part."""
     warm = table.labels[: table.warm]
     usual = values.usual(warm[warm != MISSING])[0]

@@ -24,7 +24,7 @@ from retrainer.domain.values import SLOT_WIDTH, Slot, slot_of, slot_start
 from retrainer.replay.table.flow import Flow
 from retrainer.replay.table.learning import Served
 from retrainer.replay.table.table import Table
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 
 _Key = TypeVar("_Key", TallyKey, ArrivalKey)
 Numbers = npt.NDArray[np.int64]
@@ -36,7 +36,7 @@ _WIDEST: Final = 2**62
 
 
 @dataclass
-class Counting:
+class SlotCounter:
     """Counts the slots of a replay.
 
     Attributes:
@@ -46,7 +46,7 @@ class Counting:
     table: Table
     flow: Flow
     served: Served
-    values: Values
+    values: LabelCodes
     width: int | None
     _counted: deque[tuple[Slot, Closed]] = field(default_factory=deque, init=False)
     _until: Slot | None = field(default=None, init=False)

@@ -16,7 +16,7 @@ from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.replay.table.table import Table
 from retrainer.service.control.drifting import reference_of
 from retrainer.training.checks import columns_of
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 
 _BLOCK: Final = 8_192
 """Rows whose bins are found at once."""
@@ -66,4 +66,4 @@ class TableDrift:
 
     def _bins(self, counted: DriftWindows, first: int, end: int) -> npt.NDArray[np.int64]:
         """Of each row one flat bin for each feature: (rows, features)."""
-        return counted.layout.bins_of_rows(columns_of(Rows(self._table.features.iloc[first:end])))
+        return counted.layout.bins_of_rows(columns_of(TrainingRows(self._table.features.iloc[first:end])))

@@ -17,19 +17,19 @@ from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy
 from retrainer.domain.deciding.jobs import Job, JobState
 from retrainer.domain.deciding.ledger import Reign
-from retrainer.domain.deciding.watch import Memory, TriggerChanged
+from retrainer.domain.deciding.watch import ModelMemory, TriggerChanged
 from retrainer.domain.judging.order import TrainingResult
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.drift import Drift
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
-from retrainer.replay.table.counting import Counting
+from retrainer.replay.table.counting import SlotCounter
 from retrainer.replay.table.drifting import TableDrift
-from retrainer.replay.table.flow import Flow, Round, rounds
-from retrainer.replay.table.judging import JudgingOn, Moment, challenged, dropped
+from retrainer.replay.table.flow import Flow, SlotsClosed, rounds
+from retrainer.replay.table.judging import Moment, ReplayChallenger, challenged, dropped
 from retrainer.replay.table.learning import Served, Trained, Trainer
 from retrainer.replay.table.models import Costs, Version
 from retrainer.replay.table.table import MISSING, Table
-from retrainer.replay.table.values import Values, form_for
+from retrainer.replay.table.values import LabelCodes, form_for
 from retrainer.replay.table.warm import FIRST, champion_of, first_version
 from retrainer.service.policy import ModelPolicy
 
@@ -83,7 +83,7 @@ class Played:
 
     policy: ModelPolicy
     table: Table
-    values: Values
+    values: LabelCodes
     served: Served
     first: Version
     costs: Costs
@@ -124,7 +124,7 @@ class _Engine:
     def __init__(self, policy: ModelPolicy, table: Table, training_takes: Micros) -> None:
         self._table = table
         self._takes = training_takes
-        self._trainer = Trainer(policy=policy, table=table, values=Values(form_for(policy), table), costs=Costs())
+        self._trainer = Trainer(policy=policy, table=table, values=LabelCodes(form_for(policy), table), costs=Costs())
         self._champion = first_version(self._trainer)
         self._newest = int(FIRST)
         self._job: Ran | None = None
@@ -136,13 +136,13 @@ class _Engine:
         flow = Flow.of(table, policy.ingest.join)
         width = policy.coverage.width if policy.coverage else None
         values = self._trainer.values
-        self._counting = Counting(table=table, flow=flow, served=served, values=values, width=width)
+        self._counting = SlotCounter(table=table, flow=flow, served=served, values=values, width=width)
         self._totals = list(flow.before(slot_start(self._closed)))
         triggers = policy.watch.triggers.values()
         self._drift = TableDrift(table, {one.newest for one in triggers if isinstance(one, Drift)})
         self._deliberation = Deliberation(
             _deliberating(policy),
-            Memory(total=sum(n for _, n in self._totals)),
+            ModelMemory(total=sum(n for _, n in self._totals)),
             champions={FIRST: champion_of(self._champion)},
             drift=self._drift.at,
         )
@@ -151,7 +151,7 @@ class _Engine:
         )
         self._follow(Reign(version=FIRST, effective_from=int(table.times[table.warm])), self._totals)
 
-    def run_round(self, read: Round) -> None:
+    def run_round(self, read: SlotsClosed) -> None:
         """Something was read at a time: rows are answered, jobs end, and the slots that have closed are looked at."""
         self._end_job(read.now)
         self._answer(read.rows)
@@ -234,7 +234,7 @@ class _Engine:
         ran = self._challenger
         if ran is None or ran.version is None:
             return
-        judging = JudgingOn(trainer=self._trainer, challenger=ran.version, champion=self._champion)
+        judging = ReplayChallenger(trainer=self._trainer, challenger=ran.version, champion=self._champion)
         job, why = judging.look(ran.job, self._moment(now), self.played.served)
         if job.state is JobState.REGISTERED:
             job = job.end(JobState.PROMOTED, now)

@@ -24,7 +24,7 @@ _MOST_ROWS: Final = int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
+class SlotsClosed:
     """Something was read at `now`, by which the slots before `first_open` have closed.
 
     So many `rows` of the table have been predicted by then.
@@ -35,7 +35,7 @@ class Round:
     rows: int
 
 
-def rounds(table: Table, lateness: Micros) -> Iterator[Round]:
+def rounds(table: Table, lateness: Micros) -> Iterator[SlotsClosed]:
     """Every event that closes slots, in order: the watermark is the newest event time of all, less the lateness.
 
     Events are predictions and labels; with the last prediction the stream ends.
@@ -55,7 +55,7 @@ def rounds(table: Table, lateness: Micros) -> Iterator[Round]:
     for (slot, now), so_many in zip(ordered, rows, strict=True):
         if slot > reached:
             reached = slot
-            yield Round(now=now, first_open=slot, rows=so_many)
+            yield SlotsClosed(now=now, first_open=slot, rows=so_many)
 
 
 @dataclass(frozen=True, kw_only=True)

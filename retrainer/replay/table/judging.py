@@ -13,7 +13,7 @@ from retrainer.service.jobs.challenger import FEWEST_ROWS, expired, is_due
 from retrainer.service.jobs.order import order_to_judge
 from retrainer.training.candidate import asking
 from retrainer.training.challenger import compare
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ def challenged(trainer: Trainer, job: Job, version: Version, at: Moment) -> Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingOn:
+class ReplayChallenger:
     """One challenger beside the champion that it challenges."""
 
     trainer: Trainer
@@ -69,7 +69,7 @@ class JudgingOn:
             return dropped(job, at.now), test.words
         return (job, "") if test.answer is None else (job.with_state(JobState.REGISTERED), test.words)
 
-    def _compared(self, job: Job, rows: Rows) -> Differences | None:
+    def _compared(self, job: Job, rows: TrainingRows) -> Differences | None:
         """How both fared on new rows; None where one of them failed: they are looked at again with the next ones."""
         spec = order_to_judge(job, self.trainer.policy, "", self.challenger.result.row_loss)
         with self.trainer.costs.of_training():

@@ -11,18 +11,18 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from retrainer.domain.deciding.jobs import Job
-from retrainer.domain.judging.order import Column, RowsPolicy, TrainingResult
+from retrainer.domain.judging.order import DatasetColumn, RowsPolicy, TrainingResult
 from retrainer.domain.values import Micros
 from retrainer.errors import RetrainerError
 from retrainer.replay.table.flow import known_outcomes, known_since, place_of
 from retrainer.replay.table.models import Costs, Version
 from retrainer.replay.table.table import MISSING, Codes, Table
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 from retrainer.service.jobs.order import order_to_train
 from retrainer.service.policy import ModelPolicy
 from retrainer.training.candidate import asking, classes_in, make_candidate
 from retrainer.training.checks import profile
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 
 _USUAL_SHARE = 0.95
@@ -53,7 +53,7 @@ class Trained:
 class Usable:
     """Rows that can be learned from or judged on at a time; they matured at an age of `mature_after`."""
 
-    rows: Rows
+    rows: TrainingRows
     mature_after: Micros
 
 
@@ -63,7 +63,7 @@ class Trainer:
 
     policy: ModelPolicy
     table: Table
-    values: Values
+    values: LabelCodes
     costs: Costs
 
     def refit(self, known_by: Micros, served: Served) -> Version | None:
@@ -131,7 +131,7 @@ class Trainer:
             result = replace(result, refitted_on=refitted.range, classes=classes, profile=profile(refitted))
         return Trained(result=result, version=self.version("", fitted, result))
 
-    def _fit(self, rows: Rows) -> Version:
+    def _fit(self, rows: TrainingRows) -> Version:
         with self.costs.of_training():
             fitter = Fitter(recipe=self.policy.recipe, cpus=self.policy.limits.cpus, form=self.values.form)
             fitted = fitter.fit(rows)
@@ -149,7 +149,9 @@ class Trainer:
             result=result,
         )
 
-    def rows(self, rows: npt.NDArray[np.int64], truth: Codes, since: npt.NDArray[np.int64], served: Served) -> Rows:
+    def rows(
+        self, rows: npt.NDArray[np.int64], truth: Codes, since: npt.NDArray[np.int64], served: Served
+    ) -> TrainingRows:
         """Rows of the table as the training takes them. They share its memory where they follow each other."""
         features = self.table.features
         follow = len(rows) and rows[-1] - rows[0] == len(rows) - 1
@@ -157,14 +159,14 @@ class Trainer:
         versions = served.versions[rows]
         names = pd.Index([str(number) for number in range(int(versions.max(initial=0)) + 1)])
         columns: dict[str, Any] = {
-            Column.ID: rows,
-            Column.PREDICTED_AT: self.table.times[rows],
-            Column.KNOWN_AT: since,
-            Column.LABEL: self.values.labels_for_training(truth),
-            Column.PREDICTION: self.values.answers_for_training(served.answers[rows]),
-            Column.VERSION: pd.Categorical.from_codes(versions, names),
+            DatasetColumn.ID: rows,
+            DatasetColumn.PREDICTED_AT: self.table.times[rows],
+            DatasetColumn.KNOWN_AT: since,
+            DatasetColumn.LABEL: self.values.labels_for_training(truth),
+            DatasetColumn.PREDICTION: self.values.answers_for_training(served.answers[rows]),
+            DatasetColumn.VERSION: pd.Categorical.from_codes(versions, names),
         }
-        return Rows(pd.concat([taken, pd.DataFrame(columns, index=taken.index)], axis=1))
+        return TrainingRows(pd.concat([taken, pd.DataFrame(columns, index=taken.index)], axis=1))
 
 
 def _chosen(

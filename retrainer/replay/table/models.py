@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from retrainer.domain.judging.order import TrainingResult
 from retrainer.errors import RetrainerError
 from retrainer.replay.table.table import Codes, Table
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 
 _LARGEST_BLOCK: Final = 131_072
 
@@ -57,7 +57,7 @@ class Version:
     name: str
     fitted: Pipeline
     table: Table
-    values: Values
+    values: LabelCodes
     costs: Costs
     cpus: int = 1
     result: TrainingResult = field(default_factory=lambda: TrainingResult(job_id="", verdict=None))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from retrainer.domain.answers import Task, class_text
-from retrainer.domain.judging.order import Column
+from retrainer.domain.judging.order import DatasetColumn
 from retrainer.domain.tally.measures import LARGEST
 from retrainer.domain.values import canonical
 from retrainer.errors import Refused
@@ -230,7 +230,7 @@ def _feature_names(options: TableOptions, columns: Columns, warm: int) -> list[s
     if not names:
         raise WrongOption(f"{options.path} has no column that is a feature")
     for name in names:
-        if name in set(Column):
+        if name in set(DatasetColumn):
             raise Refused(f"the column {name} has a name that datasets keep for themselves: rename it, or --drop it")
         row = starts_as_numbers(columns[name], warm)
         if row is not None:

@@ -20,7 +20,7 @@ from retrainer.service.policy import ModelPolicy
 from retrainer.training.form import Form
 
 
-class Values:
+class LabelCodes:
     """The labels of a table and what a policy's models answer to its rows, both as codes.
 
     The first codes are the labels' own (`Table.classes`). Where models answer with scores or numbers there are others,

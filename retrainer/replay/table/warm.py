@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from retrainer.domain.deciding.jobs import Job
-from retrainer.domain.deciding.watch import Champion
+from retrainer.domain.deciding.watch import ChampionFacts
 from retrainer.domain.judging.order import TrainingResult, TrainingSpec
 from retrainer.domain.metrics.registry import Estimate
 from retrainer.errors import Refused
@@ -19,7 +19,7 @@ from retrainer.service.jobs.order import order_to_train
 from retrainer.service.policy import ModelPolicy
 from retrainer.training.candidate import classes_in, fitter_of
 from retrainer.training.checks import profile
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of, metrics_of
 from retrainer.training.order import CannotTrain, TooFewRows
 from retrainer.training.selection import known_before
@@ -67,17 +67,17 @@ def _advice(table: Table) -> str:
     return f"the first label comes with row {row}, so --warm has to be more" if row > table.warm else _LARGER
 
 
-def champion_of(version: Version) -> Champion:
+def champion_of(version: Version) -> ChampionFacts:
     """What is known of it from its beginning."""
     learnt = version.result.refitted_on or version.result.trained_on
-    return Champion(
+    return ChampionFacts(
         baseline=version.result.evaluation,
         classes=frozenset(version.result.classes) or None,
         rows=learnt.rows if learnt else None,
     )
 
 
-def _trained(spec: TrainingSpec, rows: Rows) -> tuple[Pipeline, TrainingResult]:
+def _trained(spec: TrainingSpec, rows: TrainingRows) -> tuple[Pipeline, TrainingResult]:
     judged, evaluation = _judged(spec, rows)
     fitted, learnt = judged if judged and not spec.recipe.refit else (fitter_of(spec).fit(rows), rows)
     result = TrainingResult(
@@ -91,7 +91,9 @@ def _trained(spec: TrainingSpec, rows: Rows) -> tuple[Pipeline, TrainingResult]:
     return fitted, result
 
 
-def _judged(spec: TrainingSpec, rows: Rows) -> tuple[tuple[Pipeline, Rows] | None, Mapping[str, Estimate]]:
+def _judged(
+    spec: TrainingSpec, rows: TrainingRows
+) -> tuple[tuple[Pipeline, TrainingRows] | None, Mapping[str, Estimate]]:
     """A model that has not seen the newest rows, and how it does on them; nothing where the others are too few."""
     older, held = rows.split(spec.recipe.holdout)
     if not len(older) or not len(held):

@@ -7,25 +7,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
 
-from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.watch import Fact, MetricUpdated, TriggerFailed
 from retrainer.domain.triggers.base import Level
 from retrainer.domain.values import Micros, iso
 from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Registry, Stopped
-from retrainer.service.control.deciding import Decider, News, Round
+from retrainer.ports.clock import Clock, Stopped
+from retrainer.ports.manifest.decisions import DecisionState, Request, Step
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.registry import Registry
+from retrainer.service.control.deciding import Decider, DecisionRound, News
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.control.housekeeping import Housekeeping
 from retrainer.service.control.silence import SilencePolicy, SilenceWatch
 from retrainer.service.dependency import Dependency
 from retrainer.service.jobs.challenger import is_due
-from retrainer.service.jobs.parts import JobParts, Known
+from retrainer.service.jobs.parts import JobParts, KnownSoFar
 from retrainer.service.jobs.promotion import Promotions
 from retrainer.service.jobs.run import JobRun
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Lease, Request, Step, StoredProgress
 
 _TICK_SECONDS = 0.2
 _RECONCILE_SECONDS = 5.0
@@ -183,7 +186,7 @@ class Controller:
         }
         tallies = state.news(wanted)
         asked = _by_model(requests)
-        rounds: dict[str, Round] = {}
+        rounds: dict[str, DecisionRound] = {}
         steps: list[Step] = []
         for name, decider in deciders.items():
             news = News(
@@ -202,7 +205,7 @@ class Controller:
             self._tell(name, rounds[name])
         self._deciders = deciders
 
-    def _tell(self, name: str, done: Round) -> None:
+    def _tell(self, name: str, done: DecisionRound) -> None:
         log = self.parts.logger.bind(model=name)
         for fact in done.facts:
             _tell_fact(log, fact)
@@ -220,7 +223,7 @@ class Controller:
                 "champion": decision.champion,
                 "evidence": dict(decision.evidence),
             }
-            if decision.outcome is Outcome.RETRAIN:
+            if decision.outcome is DecisionAnswer.RETRAIN:
                 log.info("retrain.decided", **facts, job_id=job.job_id if job else None)
             else:
                 log.info("retrain.held", **facts)
@@ -252,7 +255,7 @@ class Controller:
             self.models[job.model],
             self._promotions[job.model],
             replace(self.parts.jobs, lease=lease),
-            lambda: Known(watermark=self.watermarks.get(job.model), outcomes=self._outcomes(job.model)),
+            lambda: KnownSoFar(watermark=self.watermarks.get(job.model), outcomes=self._outcomes(job.model)),
         )
         running = _RunningJob(run, self._stopping)
         self._running[job.job_id] = running

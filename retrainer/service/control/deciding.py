@@ -12,15 +12,16 @@ from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy, Past, Tallied
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import Reign
-from retrainer.domain.deciding.watch import Fact, Memory
+from retrainer.domain.deciding.watch import Fact, ModelMemory
 from retrainer.domain.values import Micros, Slot, slot_of
+from retrainer.ports.manifest.decisions import DecisionState, Request, SlotRange, Step
+from retrainer.ports.manifest.lease import Lease
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Lease, Request, SlotRange, Step
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
+class DecisionRound:
     """What one round found."""
 
     facts: Sequence[Fact]
@@ -54,7 +55,7 @@ class Decider:
         self._state = state
         self._lease = lease
         self._stored = state.memory(policy.name)
-        memory = msgspec.json.decode(self._stored, type=Memory) if self._stored else Memory()
+        memory = msgspec.json.decode(self._stored, type=ModelMemory) if self._stored else ModelMemory()
         self._deliberation = Deliberation(
             DeliberationPolicy(
                 watch=policy.watch, deciding=policy.deciding, schedules=policy.schedules, coverage=policy.coverage
@@ -68,7 +69,7 @@ class Decider:
         self._unstored: bytes | None = None
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> ModelMemory:
         return self._deliberation.memory
 
     def job_changed(self, job: Job) -> None:
@@ -86,7 +87,7 @@ class Decider:
             return None
         return SlotRange(until, first_open)
 
-    def deliberate(self, round_of: News) -> tuple[Round, Step | None]:
+    def deliberate(self, round_of: News) -> tuple[DecisionRound, Step | None]:
         """Look at what has closed since the last round, and decide; what it came to is to be stored before the next.
 
         While the worker is `catching_up` triggers only hold. What closed up to its end is still part of the backlog;
@@ -135,9 +136,9 @@ class Decider:
         self._deliberation.pause(request.reason if request.kind == "pause" else None)
         return "done"
 
-    def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[Round, Step | None]:
+    def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[DecisionRound, Step | None]:
         taken = self._deliberation.take()
-        done = Round(facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered)
+        done = DecisionRound(facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered)
         memory = msgspec.json.encode(self.memory)
         if memory == self._stored and not (taken.decisions or answers):
             return done, None
@@ -157,7 +158,7 @@ def _by_slot(tallies: Tallied) -> list[tuple[Slot, Tallied]]:
     return [(slot, list(held)) for slot, held in groupby(tallies, key=lambda tally: tally[0].slot)]
 
 
-def _without_removed(memory: Memory, policy: ModelPolicy) -> Memory:
+def _without_removed(memory: ModelMemory, policy: ModelPolicy) -> ModelMemory:
     """What is remembered of triggers that the owner has removed since is forgotten: they must not fire any more."""
     return replace(
         memory,

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from retrainer.domain.deciding.ledger import Reign
-from retrainer.domain.features.drift_windows import Reference
+from retrainer.domain.features.drift_windows import DriftReference
 from retrainer.domain.judging.order import TrainingResult
 from retrainer.domain.triggers.drift import Drift
 from retrainer.domain.values import Slot
-from retrainer.ports import Stopped
+from retrainer.ports.clock import Stopped
 from retrainer.service.control.drifting import Drifting, DriftParts, reference_of
 from retrainer.service.dependency import Dependency
 from retrainer.service.policy import ModelPolicy
@@ -38,8 +38,8 @@ class DriftWatch:
         return bool(self._followed)
 
     def follow(
-        self, name: str, reign: Reign, job: TrainingResult | None, learnt: Reference | None, until: Slot | None
-    ) -> Reference | None:
+        self, name: str, reign: Reign, job: TrainingResult | None, learnt: DriftReference | None, until: Slot | None
+    ) -> DriftReference | None:
         """Watch the champion: what its predictions are compared with, where that was learnt from its traffic.
 
         Args:

@@ -16,7 +16,7 @@ import numpy as np
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Side
 from retrainer.domain.features.drift import DriftView
-from retrainer.domain.features.drift_windows import LEARNT_WITHOUT_COUNT, DriftWindows, Learner, Reference
+from retrainer.domain.features.drift_windows import LEARNT_WITHOUT_COUNT, DriftReference, DriftWindows, Learner
 from retrainer.domain.features.profiles import Counts, Profile
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.mapping.mapping import Envelope, Unusable, features_of, matches, prediction_of
@@ -25,10 +25,13 @@ from retrainer.domain.tally.arrivals import PREDICTED, ArrivalKey
 from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.errors import Refused
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Decoder, Segments
+from retrainer.ports.clock import Clock
+from retrainer.ports.decoder import Decoder
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.manifest.segments import StoredPart, StoredSegment
+from retrainer.ports.segments import Segments
 from retrainer.service.intake import document_of
 from retrainer.service.reading import read_parts
-from retrainer.stores import StoredPart, StoredProgress, StoredSegment
 
 CHAMPIONS_ROWS = "the rows that the champion learnt from"
 
@@ -59,9 +62,9 @@ class DriftParts:
     logger: Logger
 
 
-def reference_of(profile: Profile | None, since: Micros | None) -> Reference | None:
+def reference_of(profile: Profile | None, since: Micros | None) -> DriftReference | None:
     """The reference that a champion's job has left; `since` is when the champion took over."""
-    return None if profile is None else Reference(profile=profile, source=CHAMPIONS_ROWS, since=since)
+    return None if profile is None else DriftReference(profile=profile, source=CHAMPIONS_ROWS, since=since)
 
 
 class Drifting:
@@ -82,7 +85,7 @@ class Drifting:
         self._blind_until: float | None = None
 
     @property
-    def reference(self) -> Reference | None:
+    def reference(self) -> DriftReference | None:
         """What predictions are compared with; for the caller to keep, as one that was learnt is not found again."""
         with self._lock:
             return self._counted.reference if self._counted else None
@@ -99,7 +102,7 @@ class Drifting:
         return self._blind_until is not None
 
     def follow(
-        self, champion: str | None, since: Micros | None, reference: Reference | None, until: Slot | None
+        self, champion: str | None, since: Micros | None, reference: DriftReference | None, until: Slot | None
     ) -> None:
         """Watch this champion from now on; nothing happens where it is the one that is watched.
 
@@ -151,7 +154,7 @@ class Drifting:
     def _start_over(self) -> None:
         self._steps, self._done = None, 0
 
-    def _oldest_needed(self, reference: Reference, until: Slot | None) -> Micros | None:
+    def _oldest_needed(self, reference: DriftReference, until: Slot | None) -> Micros | None:
         """From when on predictions may still be in a window; None: from the beginning."""
         reaches = [None if until is None else self._reach(window, until) for window in self._windows]
         known = [reach for reach in reaches if reach is not None]

@@ -13,10 +13,12 @@ from retrainer.domain.batches import RecordBatch
 from retrainer.domain.values import Micros, iso, slot_start
 from retrainer.errors import Refused
 from retrainer.logs import Logger
-from retrainer.ports import MERGED, Clock, Segments
+from retrainer.ports.clock import Clock
+from retrainer.ports.manifest.housekeeping import HousekeepingState, MergedSegment, SegmentOutline
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.segments import MERGED, Segments
 from retrainer.service.control.merging import FAN_IN, NEWEST_KEPT, outdated, run_to_merge
 from retrainer.service.reading import read_parts
-from retrainer.stores import HousekeepingState, Lease, MergedSegment, SegmentOutline
 
 _FILES_KEPT_SECONDS = 60.0
 """A reader that learned of a file before it was merged away has so long to read it."""

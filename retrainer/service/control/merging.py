@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from retrainer.domain.values import Micros
-from retrainer.stores import SegmentOutline
+from retrainer.ports.manifest.housekeeping import SegmentOutline
 
 FAN_IN: Final = 100
 """So many segments of a size become one of the next: each record is written again two times at most."""

@@ -15,7 +15,8 @@ from retrainer.domain.deciding.silence import Silence, SilenceChange, looked
 from retrainer.domain.events import Side
 from retrainer.domain.values import SECOND, Micros, iso
 from retrainer.logs import Logger
-from retrainer.stores import Lease, Step
+from retrainer.ports.manifest.decisions import Step
+from retrainer.ports.manifest.lease import Lease
 
 MEMORY: Final = "\x1fsilence"
 """Where the watch is remembered, in place of a model's name: one document for all models."""

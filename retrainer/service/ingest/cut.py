@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.domain.values import Micros
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.manifest.segments import NewSegment
 from retrainer.service.ingest.parts import WorkerParts
-from retrainer.stores import Flush, NewSegment
 
 _INLINE_BYTES = 256 * 1024
 """Segments up to this size are rows of the manifest: a small file costs more than a small row."""

@@ -7,8 +7,14 @@ from datetime import timedelta
 
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.logs import Logger
-from retrainer.ports import Background, Clock, Decoder, Disk, EventLog, Memory, Segments, Snapshots, Start
-from retrainer.stores import IngestState
+from retrainer.ports.clock import Clock
+from retrainer.ports.decoder import Decoder
+from retrainer.ports.disk import Disk
+from retrainer.ports.event_log import EventLog, Start
+from retrainer.ports.manifest.ingest import IngestState
+from retrainer.ports.process import Background, ResidentMemory
+from retrainer.ports.segments import Segments
+from retrainer.ports.snapshots import Snapshots
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ class WorkerParts:
     segments: Segments
     snapshots: Snapshots
     disk: Disk
-    memory: Memory
+    memory: ResidentMemory
     background: Background
     decoder: Decoder
     clock: Clock

@@ -14,10 +14,12 @@ from retrainer.domain.events import Partition
 from retrainer.domain.join.fingerprints import fingerprint
 from retrainer.domain.join.ingest import IngestPolicy, ModelIngest, Progress, Remembered
 from retrainer.errors import Refused
+from retrainer.ports.manifest.progress import StoredProgress
+from retrainer.ports.manifest.segments import StoredPart
+from retrainer.ports.manifest.snapshots import StoredSnapshot
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.intake import Intake
 from retrainer.service.reading import read_parts
-from retrainer.stores import StoredPart, StoredProgress, StoredSnapshot
 
 
 class Replay:

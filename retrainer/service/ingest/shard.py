@@ -9,13 +9,13 @@ from retrainer.domain.events import Partition, Record, RecordQuarantined
 from retrainer.domain.join.poison import PoisonLimit
 from retrainer.domain.values import iso
 from retrainer.errors import Fenced
+from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.ingest.cut import Cut
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.snapshotting import Saver
 from retrainer.service.ingest.start import Recovered
 from retrainer.service.ingest.waiting import Holding
 from retrainer.service.intake import Intake
-from retrainer.stores import Flush
 
 _PARTITIONS_EVERY = 30.0
 _FEW_RECORDS = 1000

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from retrainer.domain.events import Partition
 from retrainer.domain.join.ingest import ModelIngest
 from retrainer.errors import Unreachable
+from retrainer.ports.manifest.snapshots import NewSnapshot
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.start import Recovered
-from retrainer.stores import NewSnapshot
 
 _MANY_RECORDS = 2_000_000
 _SELDOM_ENOUGH = 20.0

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Disk
+from retrainer.ports.clock import Clock
+from retrainer.ports.disk import Disk
 
 _MIB = 2**20
 _RESERVE = 64 * _MIB
@@ -45,7 +46,7 @@ def space_policy(total: int, flush_bytes: int) -> SpacePolicy:
     return SpacePolicy(low=low, enough=low + low // 4, reserve=min(_RESERVE, total // _RESERVE_SHARE))
 
 
-class Space:
+class DiskSpace:
     """The space left for a worker. `allowed` before each read, `failed` after a commit that could not be made."""
 
     def __init__(self, disk: Disk, flush_bytes: int, clock: Clock, log: Logger) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from retrainer.domain.events import Partition
 from retrainer.domain.join.ingest import ModelIngest
 from retrainer.errors import PositionLost, Refused
-from retrainer.ports import EventLog
+from retrainer.ports.event_log import EventLog
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.progress import StoredPosition
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.rebuild import Replay
-from retrainer.stores import Lease, StoredPosition
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,8 @@ from retrainer.domain.join.ingest import ModelIngest
 from retrainer.domain.values import SECOND, Micros
 from retrainer.errors import Refused
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Memory
+from retrainer.ports.clock import Clock
+from retrainer.ports.process import ResidentMemory
 
 _NARROWEST: Final[Micros] = 600 * SECOND
 _SHARE_OF_HORIZON: Final = 4
@@ -22,7 +23,7 @@ _MIB: Final = 2**20
 class Holding:
     """Looks at how far a worker's models are, after each poll, and at its memory, after each commit."""
 
-    def __init__(self, limit: int, memory: Memory, clock: Clock, logger: Logger) -> None:
+    def __init__(self, limit: int, memory: ResidentMemory, clock: Clock, logger: Logger) -> None:
         """`limit` is how much memory the worker may have, in bytes."""
         self._limit = limit
         self._memory = memory

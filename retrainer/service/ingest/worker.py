@@ -9,11 +9,11 @@ from typing import NoReturn
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.errors import Fenced, PositionLost, Refused, RetrainerError
-from retrainer.ports import Stopped
+from retrainer.ports.clock import Stopped
 from retrainer.service.dependency import Dependency
 from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.shard import Shard
-from retrainer.service.ingest.space import Space
+from retrainer.service.ingest.space import DiskSpace
 from retrainer.service.ingest.start import Recovered, find, recover
 
 _POLL_SECONDS = 0.25
@@ -30,7 +30,7 @@ class Worker:
         self.owner = owner
         self._broker = Dependency("broker", parts.logger, parts.clock)
         self._store = Dependency("database", parts.logger, parts.clock)
-        self._space = Space(parts.disk, policy.flush_bytes, parts.clock, parts.logger)
+        self._space = DiskSpace(parts.disk, policy.flush_bytes, parts.clock, parts.logger)
         self._shard: Shard | None = None
 
     @property

@@ -17,7 +17,7 @@ from retrainer.domain.judging.order import (
 )
 from retrainer.domain.values import SLOT_WIDTH, Micros, span_text
 from retrainer.logs import Logger
-from retrainer.ports import TrainingEnded
+from retrainer.ports.training import TrainingEnded
 from retrainer.service.jobs.order import order_to_judge
 from retrainer.service.jobs.parts import JobParts
 from retrainer.service.policy import ModelPolicy
@@ -61,7 +61,7 @@ class Look:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingOn:
+class ChallengerLook:
     """One look at a challenger."""
 
     job: Job

@@ -15,11 +15,14 @@ from retrainer.domain.join.rules import Entry, outcome_of, with_label, with_pred
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.mapping.mapping import Envelope, Unusable, features_of, label_of, matches, prediction_of
 from retrainer.domain.values import SLOT_WIDTH, Micros, slot_of
-from retrainer.ports import DatasetRow, Datasets, Decoder, Segments
+from retrainer.ports.decoder import Decoder
+from retrainer.ports.manifest.decisions import DecisionState
+from retrainer.ports.manifest.segments import StoredPart
+from retrainer.ports.segments import Segments
+from retrainer.ports.training import DatasetRow, Datasets
 from retrainer.service.intake import document_of
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.reading import read_parts
-from retrainer.stores import DecisionState, StoredPart
 
 _USUAL_SHARE = 0.95
 """Outcomes count as mature at the age by which this share of the labels seen has come."""

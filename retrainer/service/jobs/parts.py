@@ -8,13 +8,16 @@ from pathlib import Path
 from retrainer.domain.values import Micros
 from retrainer.errors import RetrainerError
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Registry, Trainers
+from retrainer.ports.clock import Clock
+from retrainer.ports.manifest.decisions import DecisionState
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.registry import Registry
+from retrainer.ports.training import Trainers
 from retrainer.service.jobs.dataset import DatasetBuilder
-from retrainer.stores import DecisionState, Lease
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class KnownSoFar:
     """How much of a model is known at present: its watermark in event time, and its outcomes."""
 
     watermark: Micros | None

@@ -12,9 +12,11 @@ from threading import Lock
 from retrainer.domain.deciding.ledger import Act, LedgerRow, Reign, open_intents, reign
 from retrainer.domain.values import Micros, iso
 from retrainer.logs import Logger
-from retrainer.ports import Clock, Registry
+from retrainer.ports.clock import Clock
+from retrainer.ports.manifest.decisions import DecisionState
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.registry import Registry
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, Lease
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.judging.order import DATASET_FILE, REPORT_FOLDER, TrainingResult
 from retrainer.domain.values import iso
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 from retrainer.service.policy import ModelPolicy
 
 _LONGEST_TAG = 4900

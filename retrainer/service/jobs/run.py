@@ -22,12 +22,14 @@ from retrainer.domain.judging.order import (
 )
 from retrainer.domain.values import SECOND, iso
 from retrainer.errors import Refused, RetrainerError, Unreachable
-from retrainer.ports import RunReport, Stopped, TrainingEnded
+from retrainer.ports.clock import Stopped
+from retrainer.ports.registry import RunReport
+from retrainer.ports.training import TrainingEnded
 from retrainer.service.dependency import Dependency
-from retrainer.service.jobs.challenger import JudgingOn
+from retrainer.service.jobs.challenger import ChallengerLook
 from retrainer.service.jobs.dataset import Dataset
 from retrainer.service.jobs.order import order_to_train
-from retrainer.service.jobs.parts import JobFailed, JobParts, Known
+from retrainer.service.jobs.parts import JobFailed, JobParts, KnownSoFar
 from retrainer.service.jobs.promotion import Promotions
 from retrainer.service.jobs.report import error_tags, job_tags, run_report, verdict_tags
 from retrainer.service.policy import ModelPolicy
@@ -44,7 +46,7 @@ class JobRun:
         policy: ModelPolicy,
         promotions: Promotions,
         parts: JobParts,
-        known: Callable[[], Known],
+        known: Callable[[], KnownSoFar],
     ) -> None:
         self.job = job
         self._policy = policy
@@ -232,7 +234,7 @@ class JobRun:
         """One look at how challenger and champion fare on rows that neither has seen."""
         self._has_looked = True
         known = self._known()
-        judging = JudgingOn(job=self.job, policy=self._policy, parts=self._parts, log=self._log)
+        judging = ChallengerLook(job=self.job, policy=self._policy, parts=self._parts, log=self._log)
         over = judging.over(known.watermark, self._promotions.reign)
         if over is not None:
             self._drop(over)

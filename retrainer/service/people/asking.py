@@ -6,8 +6,8 @@ import secrets
 from enum import Enum, auto
 
 from retrainer.domain.deciding.jobs import Job, JobState
-from retrainer.ports import Clock, Stopped
-from retrainer.stores import DecisionState, Request
+from retrainer.ports.clock import Clock, Stopped
+from retrainer.ports.manifest.decisions import DecisionState, Request
 
 _TAKEN_UP_WITHIN = 20.0
 _LOOK_SECONDS = 0.2

@@ -10,7 +10,10 @@ from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.join.ingest import ModelIngest, Progress
 from retrainer.errors import RetrainerError
-from retrainer.ports import Clock, Decoder, EventLog, Registry
+from retrainer.ports.clock import Clock
+from retrainer.ports.decoder import Decoder
+from retrainer.ports.event_log import EventLog
+from retrainer.ports.registry import Registry
 from retrainer.service.intake import Intake
 from retrainer.service.policy import ModelPolicy
 
@@ -21,7 +24,7 @@ _SAMPLE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class ConnectionCheck:
     """One thing that was tried: what it is, whether it is well, and the facts."""
 
     name: str
@@ -30,10 +33,10 @@ class Finding:
 
 
 @dataclass
-class Findings:
+class ConnectionReport:
     """Everything that was tried, in order."""
 
-    found: list[Finding] = field(default_factory=list)
+    found: list[ConnectionCheck] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -42,9 +45,9 @@ class Findings:
     def attempt(self, name: str, action: Callable[[], str]) -> None:
         """Try something; its answer are the facts, its error is why it is not well."""
         try:
-            self.found.append(Finding(name=name, ok=True, facts=action()))
+            self.found.append(ConnectionCheck(name=name, ok=True, facts=action()))
         except RetrainerError as error:
-            self.found.append(Finding(name=name, ok=False, facts=str(error)))
+            self.found.append(ConnectionCheck(name=name, ok=False, facts=str(error)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +63,9 @@ class Outside:
     """Folders of the state on a network file system, each with its kind."""
 
 
-def connect(models: Sequence[ModelPolicy], outside: Outside) -> Findings:
+def connect(models: Sequence[ModelPolicy], outside: Outside) -> ConnectionReport:
     """Try broker, topics, database and MLflow."""
-    findings = Findings()
+    findings = ConnectionReport()
     findings.attempt("database", lambda: _database(outside))
     findings.attempt("mlflow", lambda: _mlflow(models, outside.registry))
     for model in models:

@@ -9,7 +9,7 @@ import msgspec
 
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import reign
-from retrainer.domain.deciding.watch import Memory, Watch, level_of
+from retrainer.domain.deciding.watch import ModelMemory, Watch, level_of
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.join.rules import Status
 from retrainer.domain.mapping.slices import by_slice
@@ -18,8 +18,9 @@ from retrainer.domain.metrics.windows import History
 from retrainer.domain.tally.tallies import WHOLE, by_slot
 from retrainer.domain.triggers.wording import told
 from retrainer.domain.values import Micros, Slot, iso, micros, moment
+from retrainer.ports.manifest.decisions import DecisionState
+from retrainer.ports.manifest.status import IngestView, StatusState
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import DecisionState, IngestView, StatusState
 
 STATUSES: Mapping[Side, Sequence[str]] = {
     Side.PREDICTIONS: (
@@ -38,7 +39,7 @@ class ReadableState(DecisionState, StatusState, Protocol):
 def status(policy: ModelPolicy, state: ReadableState, now: Micros) -> dict[str, Any]:
     """One model's status, as `status --json` prints it."""
     stored = state.memory(policy.name)
-    memory = msgspec.json.decode(stored, type=Memory) if stored else Memory()
+    memory = msgspec.json.decode(stored, type=ModelMemory) if stored else ModelMemory()
     view = state.ingest_view()
     progress = state.model_progress().get(policy.name)
     watermark = progress.progress.watermark if progress else None
@@ -81,11 +82,11 @@ def _outcomes(policy: ModelPolicy, state: ReadableState) -> dict[str, int | None
     return {"n": sum(size(cells) for cells in slots), "correct": right}
 
 
-def _metrics(memory: Memory) -> dict[str, Any]:
+def _metrics(memory: ModelMemory) -> dict[str, Any]:
     return {name: {**_estimate(found), "window": memory.metric_window} for name, found in memory.metrics.items()}
 
 
-def _slices(policy: ModelPolicy, memory: Memory, state: ReadableState) -> dict[str, Any]:
+def _slices(policy: ModelPolicy, memory: ModelMemory, state: ReadableState) -> dict[str, Any]:
     """The metrics of each slice over the newest window of the whole, the slice whose first metric is worst first.
 
     Judged by the better end of its interval: a slice of a few outcomes, of which nobody knows, is not the worst.
@@ -101,7 +102,7 @@ def _slices(policy: ModelPolicy, memory: Memory, state: ReadableState) -> dict[s
     return {name: {one.metric: _estimate(one) for one in estimates} for name, estimates in known}
 
 
-def _window(policy: ModelPolicy, memory: Memory, state: ReadableState) -> Slot | None:
+def _window(policy: ModelPolicy, memory: ModelMemory, state: ReadableState) -> Slot | None:
     """The first slot of the window that metrics are reported over; None where it is not full, or nobody asks."""
     if not policy.ingest.predictions.slices or memory.evaluated_until is None:
         return None
@@ -143,7 +144,7 @@ def _lag(view: IngestView, mine: set[Partition]) -> int:
     return sum(max(0, view.ends[at] - view.positions[at].position) for at in mine if at in view.ends)
 
 
-def _triggers(policy: ModelPolicy, memory: Memory) -> dict[str, Any]:
+def _triggers(policy: ModelPolicy, memory: ModelMemory) -> dict[str, Any]:
     kinds = {name: trigger.kind for name, trigger in policy.watch.triggers.items()}
     kinds |= dict.fromkeys(policy.schedules, "schedule")
     readings = {**memory.readings, **memory.latched}
@@ -168,7 +169,7 @@ def _job(job: Job) -> dict[str, Any]:
     }
 
 
-def _next_schedule(policy: ModelPolicy, memory: Memory, now: Micros) -> str | None:
+def _next_schedule(policy: ModelPolicy, memory: ModelMemory, now: Micros) -> str | None:
     upcoming = [
         due
         for name, timetable in policy.schedules.items()

@@ -13,7 +13,7 @@ import pytest
 
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.adapters.mlflow.registry import MlflowRegistry
-from retrainer.ports import Registry, RunReport
+from retrainer.ports.registry import Registry, RunReport
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

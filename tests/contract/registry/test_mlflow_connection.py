@@ -18,7 +18,7 @@ import pytest
 from retrainer.adapters.mlflow import connection as mlflow_connection
 from retrainer.adapters.mlflow.registry import MlflowRegistry
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -83,7 +83,7 @@ class TestOpening:
             from pathlib import Path
             from retrainer.adapters.mlflow.registry import MlflowRegistry
             from retrainer.errors import Unreachable
-            from retrainer.ports import RunReport
+            from retrainer.ports.registry import RunReport
             here, dataset, folder = map(Path, sys.argv[1:])
             registry = MlflowRegistry(f"sqlite:///{here}/mlflow.db", artifacts=str(here / "artifacts"))
             registry.prepare()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from retrainer.adapters.mlflow.registry import JOB_TAG, MlflowRegistry
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,7 +13,7 @@ import pytest
 
 from retrainer.adapters.mlflow.registry import JOB_TAG, MlflowRegistry
 from retrainer.errors import Refused
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

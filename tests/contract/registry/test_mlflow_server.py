@@ -18,7 +18,7 @@ import pytest
 
 from retrainer.adapters.mlflow.registry import MlflowRegistry
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import RunReport
+from retrainer.ports.registry import RunReport
 
 STARTED: Final = "Uvicorn running on"
 

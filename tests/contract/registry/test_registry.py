@@ -11,7 +11,7 @@ import pytest
 
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.errors import Refused, Unreachable
-from retrainer.ports import Registry, RunReport
+from retrainer.ports.registry import Registry, RunReport
 
 # MLflow's database layer meets it when it is first imported.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")

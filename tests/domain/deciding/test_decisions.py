@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.deciding.conditions import parse
-from retrainer.domain.deciding.decisions import Decision, Outcome, decide
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer, decide
 from retrainer.domain.deciding.guards import DAY, WALL_FLOOR
 from retrainer.domain.deciding.situation import Covered, DecisionPolicy, Guards, PastJob, Situation, Unfair
 from retrainer.domain.triggers.base import Level, Reading
@@ -47,7 +47,7 @@ def job(*, ago: Micros, ended_ago: Micros | None = DAY, name: str = "j", **facts
 
 def held(found: Decision) -> tuple[str, Mapping[str, Any]]:
     """The reason for a hold, which its evidence must repeat."""
-    assert found.outcome is Outcome.HOLD
+    assert found.outcome is DecisionAnswer.HOLD
     guard = dict(found.evidence["guard"])
     assert guard.pop("name") == found.reason
     assert found.message
@@ -61,7 +61,7 @@ class TestWhoAsks:
 
     def test_a_fired_trigger_retrains_and_shows_why(self) -> None:
         found = decided()
-        assert found.outcome is Outcome.RETRAIN
+        assert found.outcome is DecisionAnswer.RETRAIN
         assert (found.reason, found.triggers) == ("fired", ("low",))
         assert found.evidence == {"triggers": {"low": {"value": 0.5}}, "labels": 50, "rows": 400}
         assert (found.model, found.slot_end, found.champion, found.decided_at) == ("m", NOON, "3", WALL)
@@ -103,7 +103,7 @@ class TestWhoAsks:
         assert found.evidence["request"] == "new data"
 
     def test_a_request_needs_neither_trigger_nor_champion(self) -> None:
-        assert decided(request="r1", readings={}, champion=None, labels=0).outcome is Outcome.RETRAIN
+        assert decided(request="r1", readings={}, champion=None, labels=0).outcome is DecisionAnswer.RETRAIN
 
 
 class TestGuards:
@@ -111,11 +111,11 @@ class TestGuards:
 
     def test_minimum_labels(self) -> None:
         assert held(decided(labels=49)) == ("min_labels", {"have": 49, "need": 50})
-        assert decided(labels=50).outcome is Outcome.RETRAIN
+        assert decided(labels=50).outcome is DecisionAnswer.RETRAIN
 
     def test_rows_for_the_holdout(self) -> None:
         assert held(decided(rows=399)) == ("rows", {"have": 399, "need": 400})
-        assert decided(rows=400).outcome is Outcome.RETRAIN
+        assert decided(rows=400).outcome is DecisionAnswer.RETRAIN
 
     @pytest.mark.parametrize(
         ("holdout", "least", "rows"), [(0.25, 300, 1200), (0.3, 300, 1000), (0.3, 100, 334), (0.1, 300, 3000)]
@@ -133,7 +133,7 @@ class TestGuards:
     def test_cooldown_in_event_time(self) -> None:
         found = held(decided(jobs=(job(ago=6 * HOUR - 1),)))
         assert found == ("cooldown", {"job_id": "j", "until": iso(NOON + 1)})
-        assert decided(jobs=(job(ago=6 * HOUR),)).outcome is Outcome.RETRAIN
+        assert decided(jobs=(job(ago=6 * HOUR),)).outcome is DecisionAnswer.RETRAIN
 
     def test_cooldown_counts_from_the_newest_job(self) -> None:
         jobs = (job(ago=1, name="new"), job(ago=DAY, name="old"))
@@ -142,20 +142,20 @@ class TestGuards:
     def test_cooldown_has_a_floor_on_the_wall_clock(self) -> None:
         recent = job(ago=DAY, ended_ago=WALL_FLOOR - 1)
         assert held(decided(jobs=(recent,))) == ("cooldown", {"job_id": "j", "until": iso(WALL + 1)})
-        assert decided(jobs=(job(ago=DAY, ended_ago=WALL_FLOOR),)).outcome is Outcome.RETRAIN
+        assert decided(jobs=(job(ago=DAY, ended_ago=WALL_FLOOR),)).outcome is DecisionAnswer.RETRAIN
 
     def test_the_floor_is_no_longer_than_the_cooldown_itself(self) -> None:
         brief = policy(cooldown=SECOND)
         assert held(decided(how=brief, jobs=(job(ago=HOUR, ended_ago=SECOND - 1),)))[0] == "cooldown"
-        assert decided(how=brief, jobs=(job(ago=HOUR, ended_ago=SECOND),)).outcome is Outcome.RETRAIN
-        assert decided(how=policy(cooldown=0), jobs=(job(ago=HOUR, ended_ago=0),)).outcome is Outcome.RETRAIN
+        assert decided(how=brief, jobs=(job(ago=HOUR, ended_ago=SECOND),)).outcome is DecisionAnswer.RETRAIN
+        assert decided(how=policy(cooldown=0), jobs=(job(ago=HOUR, ended_ago=0),)).outcome is DecisionAnswer.RETRAIN
 
     def test_the_budget_of_a_day(self) -> None:
         often = policy(cooldown=0)
         two = (job(ago=DAY - 1, name="a"), job(ago=HOUR, name="b"))
         assert held(decided(how=often, jobs=two)) == ("per_day", {"have": 2, "budget": 2})
-        assert decided(how=often, jobs=(job(ago=DAY), job(ago=HOUR))).outcome is Outcome.RETRAIN
-        assert decided(how=often, jobs=two[1:]).outcome is Outcome.RETRAIN
+        assert decided(how=often, jobs=(job(ago=DAY), job(ago=HOUR))).outcome is DecisionAnswer.RETRAIN
+        assert decided(how=often, jobs=two[1:]).outcome is DecisionAnswer.RETRAIN
 
     def test_back_off_doubles_with_each_candidate_in_a_row_that_was_not_taken(self) -> None:
         once = job(ago=HOUR, name="a", champion="3", succeeded=False)
@@ -167,25 +167,29 @@ class TestGuards:
             assert guard["until"] == iso(NOON + wait)
             later = replace(DUE, first_open=slot_of(NOON + wait), jobs=jobs, champion="3")
             assert held(decided(later, how, new_labels=need - 1))[0] == "back_off"
-            assert decided(later, how, new_labels=need).outcome is Outcome.RETRAIN
+            assert decided(later, how, new_labels=need).outcome is DecisionAnswer.RETRAIN
 
     def test_back_off_ends_with_a_candidate_that_was_taken_or_another_champion(self) -> None:
         failed = job(ago=HOUR, name="a", champion="3", succeeded=False)
         taken = job(ago=HOUR - 1, name="b", champion="3", succeeded=True)
         how = policy(cooldown=0, min_labels=0, per_day=9)
-        assert decided(how=how, jobs=(failed, taken), champion="3").outcome is Outcome.RETRAIN
-        assert decided(how=how, jobs=(failed,), champion="4").outcome is Outcome.RETRAIN
+        assert decided(how=how, jobs=(failed, taken), champion="3").outcome is DecisionAnswer.RETRAIN
+        assert decided(how=how, jobs=(failed,), champion="4").outcome is DecisionAnswer.RETRAIN
 
     def test_a_trial_in_vain_holds_back_no_change(self) -> None:
         how, kinds = policy(cooldown=0, min_labels=0, per_day=9), {"low": "threshold", "try": "trial"}
-        for names, outcome in (({"try"}, Outcome.RETRAIN), ({"try", "low"}, Outcome.HOLD), ({"low"}, Outcome.HOLD)):
+        for names, outcome in (
+            ({"try"}, DecisionAnswer.RETRAIN),
+            ({"try", "low"}, DecisionAnswer.HOLD),
+            ({"low"}, DecisionAnswer.HOLD),
+        ):
             failed = job(ago=HOUR, name="a", champion="3", succeeded=False, triggers=frozenset(names))
             assert decided(how=how, jobs=(failed,), champion="3", kinds=kinds).outcome is outcome
 
     def test_back_off_does_not_keep_what_is_due_anyway(self) -> None:
         failed = job(ago=HOUR, name="a", champion="3", succeeded=False)
         due = decided(how=policy(cooldown=0, min_labels=0), jobs=(failed,), champion="3", due=frozenset({"low"}))
-        assert due.outcome is Outcome.RETRAIN
+        assert due.outcome is DecisionAnswer.RETRAIN
 
     def test_a_change_needs_rows_to_learn_from_and_to_judge_on_after_it(self) -> None:
         how = policy(min_labels=0)
@@ -193,15 +197,15 @@ class TestGuards:
         assert (reason, guard) == ("since_change", {"have": 199, "need": 200, "began": iso(NOON - HOUR)})
         assert "waits for 1 more labels: 199 of 200" in decided(how=how, began=NOON - HOUR, rows_since=199).message
         enough = decided(how=how, began=NOON - HOUR, rows_since=200)
-        assert (enough.outcome, enough.began) == (Outcome.RETRAIN, NOON - HOUR)
+        assert (enough.outcome, enough.began) == (DecisionAnswer.RETRAIN, NOON - HOUR)
         assert enough.evidence["change"] == {"began": iso(NOON - HOUR), "rows_since": 200}
 
     def test_coverage_beside_what_is_usual(self) -> None:
         how = policy(min_labels=0, min_coverage=0.5)
         reason, guard = held(decided(how=how, coverage=Covered(relative=0.49, evidence={"age": "1h"})))
         assert (reason, guard) == ("coverage", {"have": 0.49, "need": 0.5, "age": "1h"})
-        assert decided(how=how, coverage=Covered(relative=0.5)).outcome is Outcome.RETRAIN
-        assert decided(how=how, coverage=None).outcome is Outcome.RETRAIN
+        assert decided(how=how, coverage=Covered(relative=0.5)).outcome is DecisionAnswer.RETRAIN
+        assert decided(how=how, coverage=None).outcome is DecisionAnswer.RETRAIN
 
     def test_labels_that_are_no_fair_sample(self) -> None:
         unfair = Unfair(message="early labels only", evidence={"until": "noon"})
@@ -223,11 +227,11 @@ class TestGuards:
         assert held(decided(jobs=(running,), readings={"low": FIRED, "other": FIRED}))[0] == "single_flight"
         requested = replace(running, triggers=frozenset({"manual"}))
         assert held(decided(jobs=(requested,), request="r1"))[0] == "single_flight"
-        assert decided(jobs=(replace(running, decided_at=0, ended_wall=0),)).outcome is Outcome.RETRAIN
+        assert decided(jobs=(replace(running, decided_at=0, ended_wall=0),)).outcome is DecisionAnswer.RETRAIN
 
     def test_once_per_slot(self) -> None:
         assert decide(policy(cooldown=0), replace(DUE, jobs=(job(ago=0),))) is None
-        assert decided(how=policy(cooldown=0), jobs=(job(ago=MINUTE),)).outcome is Outcome.RETRAIN
+        assert decided(how=policy(cooldown=0), jobs=(job(ago=MINUTE),)).outcome is DecisionAnswer.RETRAIN
 
     def test_paused(self) -> None:
         assert held(decided(paused=True))[0] == "paused"
@@ -243,7 +247,7 @@ class TestGuards:
 
     def test_the_first_model_is_guarded_as_well(self) -> None:
         first = replace(DUE, champion=None, readings={})
-        assert decided(first).outcome is Outcome.RETRAIN
+        assert decided(first).outcome is DecisionAnswer.RETRAIN
         assert held(decided(first, rows=399))[0] == "rows"
         assert held(decided(first, paused=True))[0] == "paused"
         assert held(decided(first, catching_up=True))[0] == "catching_up"
@@ -264,7 +268,7 @@ class TestRequests:
             catching_up=True,
             jobs=(job(ago=0, ended_ago=0), job(ago=HOUR), job(ago=2 * HOUR)),
         )
-        assert found.outcome is Outcome.RETRAIN
+        assert found.outcome is DecisionAnswer.RETRAIN
 
     def test_never_start_a_second_job(self) -> None:
         assert held(decided(request="r1", jobs=(job(ago=DAY, ended_ago=None),)))[0] == "single_flight"
@@ -341,4 +345,4 @@ class TestIdentity:
         assert decide(POLICY, situation) == found
         if found is not None:
             assert restored(found) == found
-            assert (found.outcome is Outcome.HOLD) is ("guard" in found.evidence)
+            assert (found.outcome is DecisionAnswer.HOLD) is ("guard" in found.evidence)

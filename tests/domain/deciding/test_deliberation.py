@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy
 from retrainer.domain.deciding.guards import WALL_FLOOR
 from retrainer.domain.deciding.jobs import Job, JobState, job_for
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.situation import DecisionPolicy, Guards
-from retrainer.domain.deciding.watch import Champion, Fact, Memory, WatchPolicy
+from retrainer.domain.deciding.watch import ChampionFacts, Fact, ModelMemory, WatchPolicy
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.metrics.windows import CountWindow
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
@@ -44,7 +44,7 @@ class Life:
         trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
         deciding = DecisionPolicy(model="m", guards=guards, rows=rows, min_holdout=3, holdout=0.5)
         policy = DeliberationPolicy(watch=WatchPolicy(triggers={"low": trigger}), deciding=deciding)
-        self.about = Deliberation(policy, Memory())
+        self.about = Deliberation(policy, ModelMemory())
         self.about.follow(Reign(version="1", effective_from=None))
         self.takes = takes * MINUTE
         self.under_way: Job | None = None
@@ -100,14 +100,14 @@ def test_the_same_slots_give_the_same_decisions_however_often_somebody_looks(
 def test_what_is_due_is_answered_by_the_job_that_it_launched() -> None:
     life = Life(Guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
     volume = WatchPolicy(triggers={"enough": Volume(labels=10)})
-    life.about = Deliberation(replace(life.about.policy, watch=volume), Memory())
+    life.about = Deliberation(replace(life.about.policy, watch=volume), ModelMemory())
     life.about.follow(Reign(version="1", effective_from=None))
     life.close(10, 12, 0)
     life.end_jobs(11)
     life.about.pass_by(12, life.wall(12))
     life.about.look_at_present(life.wall(12))
     life.close(20, 2, 0)
-    assert [(one.outcome, one.triggers) for one in life.decisions] == [(Outcome.RETRAIN, ("enough",))]
+    assert [(one.outcome, one.triggers) for one in life.decisions] == [(DecisionAnswer.RETRAIN, ("enough",))]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_trial_waits_longer_after_a_job_in_vain_unless_a_change_had_asked_for_
     trial, low = Trial(least=1), Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
     deciding = DecisionPolicy(model="m", guards=Guards(min_labels=1, cooldown=0), min_holdout=1, holdout=0.5)
     policy = DeliberationPolicy(watch=WatchPolicy(triggers={"try": trial, "low": low}), deciding=deciding)
-    about = Deliberation(policy, Memory(), [job], champions={"1": Champion(rows=5)})
+    about = Deliberation(policy, ModelMemory(), [job], champions={"1": ChampionFacts(rows=5)})
     about.follow(Reign(version="1", effective_from=None))
     about.close(10, [(TallyKey("1", WHOLE, 10, "x", "x"), 1)], 10**15)
     assert about.memory.readings["try"].evidence["needed"] == needed
@@ -135,7 +135,7 @@ def test_a_trial_waits_longer_after_a_job_in_vain_unless_a_change_had_asked_for_
 
 def decision_of(asked_by: str) -> Decision:
     return Decision(
-        decision_id="m@1", model="m", slot_end=0, outcome=Outcome.RETRAIN, triggers=(asked_by,), reason="fired",
+        decision_id="m@1", model="m", slot_end=0, outcome=DecisionAnswer.RETRAIN, triggers=(asked_by,), reason="fired",
         message="", champion="0",
     )  # fmt: skip
 
@@ -154,7 +154,7 @@ def test_a_hold_that_time_alone_ends_is_decided_at_the_moment_at_which_it_ends(l
         life.look()
     life.close(5000, 10, 0)
     assert [(one.outcome, one.slot_end // MINUTE) for one in life.decisions][:3] == [
-        (Outcome.RETRAIN, 11),
-        (Outcome.HOLD, 12),
-        (Outcome.RETRAIN, 71),
+        (DecisionAnswer.RETRAIN, 11),
+        (DecisionAnswer.HOLD, 12),
+        (DecisionAnswer.RETRAIN, 71),
     ]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.deciding.decisions import Decision, Outcome
+from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import ENDED, JobState, job_for, job_id_of
 from retrainer.domain.deciding.situation import PastJob
 from tests.domain.making import NOON, quick
@@ -17,7 +17,7 @@ DECISION = Decision(
     decision_id="flights@2013-04-15T12:00",
     model="flights",
     slot_end=NOON,
-    outcome=Outcome.RETRAIN,
+    outcome=DecisionAnswer.RETRAIN,
     triggers=("low", "shift"),
     reason="fired",
     message="low, shift asked for it and no guard objects",

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from retrainer.domain.deciding.watch import (
     DEFAULT_WINDOW,
     Fact,
-    Memory,
     MetricUpdated,
+    ModelMemory,
     TriggerChanged,
     Watch,
     WatchPolicy,
@@ -32,14 +32,14 @@ from tests.domain.making import MINUTE, quick, restored, thorough
 Cells = Counter[tuple[str, str]]
 TEN = CountWindow(outcomes=10)
 LOW = Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.8)
-CHAMPION = Memory().for_champion("3", 0)
+CHAMPION = ModelMemory().for_champion("3", 0)
 
 
 def outcomes(hits: int, misses: int = 0) -> Cells:
     return Cells({("x", "x"): hits, ("x", "y"): misses})
 
 
-def watch(memory: Memory = CHAMPION, *metrics: str, **triggers: Trigger) -> Watch:
+def watch(memory: ModelMemory = CHAMPION, *metrics: str, **triggers: Trigger) -> Watch:
     return Watch(WatchPolicy(metrics=metrics or ("accuracy",), triggers=triggers or {"low": LOW}), memory)
 
 
@@ -58,20 +58,20 @@ class TestWhoseOutcomes:
         assert not found.is_champions(key("2"))
 
     def test_without_a_version_those_from_its_promotion_on(self) -> None:
-        found = watch(Memory().for_champion("3", 5 * MINUTE + 1))
+        found = watch(ModelMemory().for_champion("3", 5 * MINUTE + 1))
         assert [slot for slot in range(10) if found.is_champions(key("", slot=slot))] == [5, 6, 7, 8, 9]
         assert found.is_champions(key("3", slot=0))
 
     def test_without_a_version_all_where_the_champion_was_there_from_the_beginning(self) -> None:
-        assert watch(Memory().for_champion("3", None)).is_champions(key("", slot=-9))
+        assert watch(ModelMemory().for_champion("3", None)).is_champions(key("", slot=-9))
 
     def test_all_where_there_is_no_champion(self) -> None:
-        found = watch(Memory().for_champion(None, None))
+        found = watch(ModelMemory().for_champion(None, None))
         assert all(found.is_champions(key(version)) for version in ("", "2", "3"))
 
     @pytest.mark.parametrize("champion", ["3", None])
     def test_a_slice_counts_for_nobody_as_the_whole_does_already(self, champion: str | None) -> None:
-        assert not watch(Memory().for_champion(champion, None)).is_champions(key("3", part="carrier=AA"))
+        assert not watch(ModelMemory().for_champion(champion, None)).is_champions(key("3", part="carrier=AA"))
 
 
 class TestFacts:
@@ -129,7 +129,7 @@ class TestFacts:
         ]
 
     def test_a_schedule_that_waits_for_its_job_has_fired(self) -> None:
-        assert level_of(Memory(latched={"nightly": Reading(level=Level.FIRED)}), "nightly") is Level.FIRED
+        assert level_of(ModelMemory(latched={"nightly": Reading(level=Level.FIRED)}), "nightly") is Level.FIRED
 
 
 class TestPromotion:
@@ -138,13 +138,13 @@ class TestPromotion:
         told(old, outcomes(1, 9), outcomes(1, 9))
         new = Watch(old.policy, old.memory.for_champion("4", 2 * MINUTE))
         assert new.memory == replace(
-            Memory().for_champion("4", 2 * MINUTE), metric_window="10 outcomes", total=old.memory.total
+            ModelMemory().for_champion("4", 2 * MINUTE), metric_window="10 outcomes", total=old.memory.total
         )
         assert new.close(2, outcomes(9)) == []
         assert new.memory.seen == 9
 
     def test_what_the_model_has_been_through_stays(self) -> None:
-        before = Memory(
+        before = ModelMemory(
             champion="3",
             evaluated_until=7,
             total=99,

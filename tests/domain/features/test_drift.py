@@ -23,14 +23,14 @@ from retrainer.domain.features.drift import (
     shares_p,
     stability_index,
 )
-from retrainer.domain.features.profiles import Profile, Values, profile_of, values_of
+from retrainer.domain.features.profiles import FeatureValues, Profile, profile_of, values_of
 from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.drift import Drift, words
 from retrainer.domain.values import iso
 from tests.domain.making import MINUTE
 
-Rows = dict[str, Values]
+Rows = dict[str, FeatureValues]
 
 
 FEATURES = 10
@@ -50,12 +50,12 @@ def traffic(random: np.random.Generator, n: int, **changed: Callable[[Any], Any]
     return {name: values(held) for name, held in rows.items()}
 
 
-def values(held: Any) -> Values:
+def values(held: Any) -> FeatureValues:
     """As `values_of`, at the speed of arrays."""
     if held.dtype.kind == "U":
-        return Values(kind="text", missing=0, texts=dict(zip(*np.unique(held, return_counts=True), strict=True)))
+        return FeatureValues(kind="text", missing=0, texts=dict(zip(*np.unique(held, return_counts=True), strict=True)))
     present = held[np.isfinite(held)]
-    return Values(kind="number", missing=len(held) - len(present), numbers=present)
+    return FeatureValues(kind="number", missing=len(held) - len(present), numbers=present)
 
 
 def drifts(before: Rows, now: Rows, n: int, m: int) -> Mapping[str, FeatureDrift]:

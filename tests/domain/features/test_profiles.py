@@ -15,7 +15,7 @@ from retrainer.domain.features.profiles import (
     MISTYPED,
     MOST_CATEGORIES,
     MOST_FEATURES,
-    Column,
+    FeatureColumn,
     FeatureProfile,
     feature_profile,
     profile_of,
@@ -106,8 +106,8 @@ def test_counts_are_the_same_value_by_value_and_all_at_once_and_add_up(
 
 
 def test_places_of_a_column_are_the_bins_of_its_rows() -> None:
-    numbers = Column(kind="number", numbers=np.array([3.0, math.nan, 1.0, 9.0]))
-    texts = Column(kind="text", texts=np.array(["a", None, "z", "a"], dtype=np.object_))
+    numbers = FeatureColumn(kind="number", numbers=np.array([3.0, math.nan, 1.0, 9.0]))
+    texts = FeatureColumn(kind="text", texts=np.array(["a", None, "z", "a"], dtype=np.object_))
     held = number(1, 2, 3, 4, 5)
     assert held.places(numbers).tolist() == [held.bin_of(value) for value in (3.0, None, 1.0, 9.0)]
     words = feature_profile(values_of(["a"] * 6))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from retrainer.domain.events import Label, Prediction
-from retrainer.domain.join.counting import Counting
+from retrainer.domain.join.counting import WhatIsCounted
 from retrainer.domain.join.rules import (
     LATE_LABEL,
     LATE_PREDICTION,
@@ -26,13 +26,15 @@ from retrainer.domain.join.rules import (
 from retrainer.domain.tally.tallies import ARRIVALS, WHOLE, TallyKey
 from retrainer.domain.values import Micros, Slot, slot_of
 
-OUTCOMES_ALONE: Final = Counting()
+OUTCOMES_ALONE: Final = WhatIsCounted()
 
 
 class ReferenceIndex:
     """What `JoinTable` is, one id at a time: the ids that can still change, and the effects not drained yet."""
 
-    def __init__(self, policy: JoinPolicy, first_open: Slot | None = None, counting: Counting = OUTCOMES_ALONE) -> None:
+    def __init__(
+        self, policy: JoinPolicy, first_open: Slot | None = None, counting: WhatIsCounted = OUTCOMES_ALONE
+    ) -> None:
         self.policy = policy
         self.counting = counting
         self.first_open = first_open

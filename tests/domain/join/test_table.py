@@ -16,7 +16,7 @@ from xxhash import xxh3_128_intdigest
 from retrainer.domain.events import Label, Origin, Prediction
 from retrainer.domain.join import cells as cells_module
 from retrainer.domain.join import table as index_module
-from retrainer.domain.join.counting import Counting
+from retrainer.domain.join.counting import WhatIsCounted
 from retrainer.domain.join.entries import RETRACTION, packed
 from retrainer.domain.join.event_columns import Events
 from retrainer.domain.join.rules import Absent, JoinPolicy
@@ -40,13 +40,13 @@ POLICIES = [
 
 
 COUNTING = [
-    Counting(),
-    Counting(arriving=ArrivalPolicy(width=2)),
-    Counting(
+    WhatIsCounted(),
+    WhatIsCounted(arriving=ArrivalPolicy(width=2)),
+    WhatIsCounted(
         expand=expansion("classification", scores="exact", positive="a"),
         arriving=ArrivalPolicy(width=1, positive="a"),
     ),
-    Counting(
+    WhatIsCounted(
         expand=expansion("regression", scores="none", positive=None), arriving=ArrivalPolicy(width=5, task="regression")
     ),
 ]
@@ -140,7 +140,7 @@ def facts(join: ReferenceIndex | JoinTable) -> tuple[object, ...]:
     spare=st.sampled_from([0, 0, 3, 100]),
 )
 def test_it_is_the_reference_in_columns(
-    policy: JoinPolicy, counting: Counting, steps: list[Step], sizes: list[int], spare: int
+    policy: JoinPolicy, counting: WhatIsCounted, steps: list[Step], sizes: list[int], spare: int
 ) -> None:
     fed, reference = Fed(JoinTable(policy, counting=counting)), ReferenceIndex(policy, counting=counting)
     with pytest.MonkeyPatch.context() as patched:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrainer.domain.features.profiles import Column, profile_of
+from retrainer.domain.features.profiles import FeatureColumn, profile_of
 from retrainer.domain.judging.checks import findings, rows_look_sound
 from retrainer.domain.values import iso
 from tests.domain.making import MINUTE, NOON, restored
 
-Columns = dict[str, Column]
+Columns = dict[str, FeatureColumn]
 ROWS = 2000
 TIMES = NOON + np.arange(ROWS, dtype=np.int64) * MINUTE
 
@@ -38,10 +38,10 @@ def rows(seed: int, **changed: Callable[[Any], Any]) -> Columns:
     return {name: column(values) for name, values in found.items() if values is not None}
 
 
-def column(values: Any) -> Column:
+def column(values: Any) -> FeatureColumn:
     if values.dtype != object:
-        return Column(kind="number", numbers=values)
-    return Column(kind="boolean" if set(values) <= {"true", "false", None} else "text", texts=values)
+        return FeatureColumn(kind="number", numbers=values)
+    return FeatureColumn(kind="boolean" if set(values) <= {"true", "false", None} else "text", texts=values)
 
 
 def since(row: int, change: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -56,7 +56,7 @@ def some(share: float, value: Any) -> Callable[[Any], Any]:
 CHAMPION = profile_of({name: held.values() for name, held in rows(1).items()}, ROWS)
 
 
-def found(columns: Mapping[str, Column]) -> list[tuple[str, str]]:
+def found(columns: Mapping[str, FeatureColumn]) -> list[tuple[str, str]]:
     return [(one.feature, one.what) for one in findings(CHAMPION, columns, TIMES)]
 
 
@@ -123,9 +123,10 @@ def test_words_say_what_and_how_much() -> None:
 
 def test_too_few_rows_say_nothing() -> None:
     few = {
-        name: Column(kind=held.kind, numbers=held.numbers[:90], texts=held.texts[:90]) for name, held in rows(6).items()
+        name: FeatureColumn(kind=held.kind, numbers=held.numbers[:90], texts=held.texts[:90])
+        for name, held in rows(6).items()
     }
-    few["delay"] = Column(kind="number", numbers=few["delay"].numbers * 60)
+    few["delay"] = FeatureColumn(kind="number", numbers=few["delay"].numbers * 60)
     assert findings(CHAMPION, few, TIMES[:90]) == ()
     assert findings(CHAMPION, {}, TIMES[:0]) == ()
 
@@ -134,7 +135,7 @@ def test_many_rows_are_thinned_and_nothing_is_missed() -> None:
     n = 450_000
     delays = np.random.default_rng(7).exponential(15, n)
     delays[n // 2 :] *= 60
-    (finding,) = findings(None, {"delay": Column(kind="number", numbers=delays)}, np.arange(n, dtype=np.int64))
+    (finding,) = findings(None, {"delay": FeatureColumn(kind="number", numbers=delays)}, np.arange(n, dtype=np.int64))
     assert finding.what == "scale"
     assert finding.since == pytest.approx(n // 2, rel=0.02)
 

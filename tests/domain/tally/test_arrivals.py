@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.join.counting import Counting
+from retrainer.domain.join.counting import WhatIsCounted
 from retrainer.domain.join.rules import IMPLIED, JOINED, PENDING, UNLABELLED, Absent, JoinPolicy, Status
 from retrainer.domain.join.table import JoinTable
 from retrainer.domain.tally.arrivals import (
@@ -50,7 +50,7 @@ class Counted:
     statuses: Counter[Status] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.fed = Fed(JoinTable(self.policy, counting=Counting(arriving=self.arriving)))
+        self.fed = Fed(JoinTable(self.policy, counting=WhatIsCounted(arriving=self.arriving)))
 
     def take(self, *events: Event) -> Counted:
         self.fed.take(events)

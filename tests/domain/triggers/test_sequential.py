@@ -14,7 +14,7 @@ from retrainer.domain.triggers.sequential import (
     EFFECTS,
     HORIZON,
     Blocks,
-    Reference,
+    LossReference,
     Sums,
     advanced,
     begun,
@@ -43,7 +43,7 @@ class TestBets:
     def test_on_a_share_they_are_fair_at_the_candidate_and_lose_below_it(
         self, n: int, share: float, inflation: float
     ) -> None:
-        reference = Reference(sums=misses(n, round(n * share)), binary=True, inflation=inflation)
+        reference = LossReference(sums=misses(n, round(n * share)), binary=True, inflation=inflation)
         hit = np.exp(log_bets(reference, misses(1, 0)))
         miss = np.exp(log_bets(reference, misses(1, 1)))
         true = reference.candidates[:, None]
@@ -86,15 +86,15 @@ class TestBets:
         assert np.allclose(together, 10 * log_bets_against(1.0, 2.0, of(np.array([loss])), binary=False))
 
     def test_a_slot_is_worth_what_its_outcomes_are_one_by_one(self) -> None:
-        reference = Reference(sums=misses(1000, 100), binary=True)
+        reference = LossReference(sums=misses(1000, 100), binary=True)
         together = log_bets(reference, misses(10, 3))
         alone = 7 * log_bets(reference, misses(1, 0)) + 3 * log_bets(reference, misses(1, 1))
         assert np.allclose(together, alone)
 
     def test_the_wider_the_reference_is_uncertain_the_wider_its_candidates(self) -> None:
-        few = Reference(sums=misses(100, 10), binary=True).candidates
-        many = Reference(sums=misses(10_000, 1000), binary=True).candidates
-        dependent = Reference(sums=misses(10_000, 1000), binary=True, inflation=4).candidates
+        few = LossReference(sums=misses(100, 10), binary=True).candidates
+        many = LossReference(sums=misses(10_000, 1000), binary=True).candidates
+        dependent = LossReference(sums=misses(10_000, 1000), binary=True, inflation=4).candidates
         assert few.max() > dependent.max() > many.max() > 0.1
         assert np.all(np.diff(many) < 0)
 
@@ -113,7 +113,7 @@ class TestWeights:
 
 
 class TestEvidence:
-    REFERENCE = Reference(sums=misses(10_000, 1000), binary=True)
+    REFERENCE = LossReference(sums=misses(10_000, 1000), binary=True)
 
     def evidence(self, stake: float, inflation: float = 1.0) -> float:
         return log_evidence(np.full_like(starting(), stake), self.REFERENCE, inflation, ALPHA)

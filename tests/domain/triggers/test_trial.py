@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 
 from retrainer.domain.metrics.registry import Estimate
 from retrainer.domain.metrics.windows import CountWindow, History
-from retrainer.domain.triggers.base import Reading, Scene, Tried
+from retrainer.domain.triggers.base import Reading, Scene, TriedJob
 from retrainer.domain.triggers.trial import Rate, Trial, clearly_worse, rate_of, words
 
-IN_VAIN = Tried(after_change=False, taken=False, difference=0.0, error=0.01, ahead=1_000.0)
-MET_A_CHANGE = Tried(after_change=True, taken=True, difference=0.3, error=0.01, ahead=5_000.0)
+IN_VAIN = TriedJob(after_change=False, taken=False, difference=0.0, error=0.01, ahead=1_000.0)
+MET_A_CHANGE = TriedJob(after_change=True, taken=True, difference=0.3, error=0.01, ahead=5_000.0)
 
 
-def scene(since_job: int, *tried: Tried, first_rows: int = 1_000) -> Scene:
+def scene(since_job: int, *tried: TriedJob, first_rows: int = 1_000) -> Scene:
     history = History(CountWindow(outcomes=1))
     return Scene(history=history, since_job=since_job, first_rows=first_rows, tried=tried)
 
 
-def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool = True) -> Tried:
-    return Tried(after_change=False, taken=taken, difference=difference, error=error, ahead=ahead)
+def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool = True) -> TriedJob:
+    return TriedJob(after_change=False, taken=taken, difference=difference, error=error, ahead=ahead)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +36,14 @@ def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool =
         ((IN_VAIN,), 8_000),
         ((IN_VAIN, IN_VAIN), 64_000),
         ((found(0.1, 1_000),), round(sqrt(2 * 4 * 5 / 1e-4)) + 1),
-        ((Tried(after_change=False, taken=False),), 8_000),
-        ((Tried(after_change=False, taken=True),), 500),
+        ((TriedJob(after_change=False, taken=False),), 8_000),
+        ((TriedJob(after_change=False, taken=True),), 500),
         ((IN_VAIN, MET_A_CHANGE), 400),
-        ((Tried(after_change=True, taken=False),), 1_000),
+        ((TriedJob(after_change=True, taken=False),), 1_000),
     ],
     ids=["at first", "in vain", "twice", "the law", "failed", "taken unjudged", "after a change", "change in vain"],
 )
-def test_it_fires_from_so_many_labels_on(tried: tuple[Tried, ...], needed: int) -> None:
+def test_it_fires_from_so_many_labels_on(tried: tuple[TriedJob, ...], needed: int) -> None:
     trial = Trial(least=200)
     assert not trial.evaluate({}, scene(needed - 1, *tried))[1].fired
     reading = trial.evaluate({}, scene(needed, *tried))[1]
@@ -77,7 +77,7 @@ class Life:
         self.trial = Trial(metric=metric, least=200)
         self.history, self.state, self.slot = History(self.trial.window), dict[str, Any](), 0
 
-    def live(self, slots: int, right: int, *tried: Tried) -> Reading:
+    def live(self, slots: int, right: int, *tried: TriedJob) -> Reading:
         """So many slots with so many right answers each; what it says at the end of the last."""
         reading = Reading()
         for _ in range(slots):
@@ -155,7 +155,7 @@ def test_what_was_found_before_a_change_is_over() -> None:
 @given(
     st.lists(
         st.builds(
-            Tried,
+            TriedJob,
             after_change=st.booleans(),
             taken=st.booleans(),
             difference=st.floats(-0.5, 0.5),
@@ -165,7 +165,7 @@ def test_what_was_found_before_a_change_is_over() -> None:
         max_size=10,
     )
 )
-def test_from_one_job_to_the_next_it_changes_so_much_at_most(tried: list[Tried]) -> None:
+def test_from_one_job_to_the_next_it_changes_so_much_at_most(tried: list[TriedJob]) -> None:
     trial = Trial(least=300)
     distances = [trial.needed(1_000, tuple(tried[:n])) for n in range(len(tried) + 1)]
     assert min(distances) >= 300
@@ -183,7 +183,7 @@ def test_a_rate_is_sure_only_beyond_its_errors() -> None:
 
 def test_where_nothing_can_be_gained_trainings_become_rare() -> None:
     trial, labels, since = Trial(), 0, 0
-    jobs: list[Tried] = []
+    jobs: list[TriedJob] = []
     while labels < 1_000_000:
         labels, since = labels + 100, since + 100
         if trial.evaluate({}, scene(since, *jobs[-10:], first_rows=4_500))[1].fired:

@@ -23,7 +23,7 @@ from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.cli import main
-from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.events import Partition
 from retrainer.domain.judging.order import Recipe, RowsPolicy
@@ -138,7 +138,7 @@ def test_another_policy_decides_otherwise_and_trains_on_the_stored_rows(story: S
     )
     recording = Recording.of(control.state, control.policy)
     found = play_again(other, recording, builds(builder), 0)
-    retrained = [one for one in found.decisions if one.decision.outcome is Outcome.RETRAIN]
+    retrained = [one for one in found.decisions if one.decision.outcome is DecisionAnswer.RETRAIN]
     assert found.same < len(recording.decisions)
     assert len(retrained) == len(found.jobs) > 0
     own = [ran for ran in found.jobs if ran.job.decision_id not in {job.decision_id for job in recording.jobs}]

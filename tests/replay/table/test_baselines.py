@@ -15,7 +15,7 @@ from retrainer.replay.table.baselines import baselines, never, no_change, value
 from retrainer.replay.table.engine import Played, play
 from retrainer.replay.table.table import MISSING, load
 from retrainer.replay.table.times import NEVER
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 from retrainer.training.form import Form
 from retrainer.training.pipeline import build
 from tests.replay.streams import policy, turning, written
@@ -28,7 +28,7 @@ def test_no_change_says_the_last_label_that_had_arrived(rows: list[tuple[int, in
     table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], warm=1)
     if table.labels[0] == MISSING:
         return
-    found = no_change(table, Values(Form(), table))
+    found = no_change(table, LabelCodes(Form(), table))
     for row in range(len(table)):
         known = [
             (int(table.arrivals[other]), other)

@@ -19,7 +19,7 @@ from retrainer.replay.table.drifting import TableDrift
 from retrainer.replay.table.table import Classes, Table
 from retrainer.service.control.drifting import reference_of
 from retrainer.training.checks import profile
-from retrainer.training.dataset import Rows
+from retrainer.training.dataset import TrainingRows
 from tests.replay.streams import config, replayed, turning
 
 START = 1_000 * SLOT_WIDTH
@@ -80,7 +80,7 @@ def told(views: Mapping[str, Any]) -> Mapping[str, Any]:
 def test_every_slot_shows_what_live_predictions_would(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrainer.replay.table.drifting._BLOCK", 37)
     table = table_of(frame(600))
-    learnt = profile(Rows(table.features.iloc[:LEARNT]))
+    learnt = profile(TrainingRows(table.features.iloc[:LEARNT]))
     since = int(table.times[LEARNT])
     drift = TableDrift(table, WINDOWS)
     drift.follow(learnt, since)

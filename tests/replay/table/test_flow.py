@@ -21,12 +21,12 @@ from retrainer.domain.join.watermark import EventClock
 from retrainer.domain.tally.arrivals import ArrivalPolicy
 from retrainer.domain.tally.tallies import TallyKey
 from retrainer.domain.values import SECOND, SLOT_WIDTH, slot_of
-from retrainer.replay.table.counting import Counting
-from retrainer.replay.table.flow import Flow, Round, known_outcomes, known_since, rounds
+from retrainer.replay.table.counting import SlotCounter
+from retrainer.replay.table.flow import Flow, SlotsClosed, known_outcomes, known_since, rounds
 from retrainer.replay.table.learning import Served
 from retrainer.replay.table.table import MISSING, Classes, Table
 from retrainer.replay.table.times import NEVER
-from retrainer.replay.table.values import Values
+from retrainer.replay.table.values import LabelCodes
 from retrainer.training.form import Form
 
 HERE = Partition("t", 0)
@@ -99,7 +99,7 @@ def test_what_a_table_tallies_is_what_the_join_would(
     join = JoinPolicy(max_delay=600 * SECOND, lateness=60 * SECOND, absent=kind.absent(absent))
     table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows])
     table = kind.of(table.within(join.max_delay))
-    values = Values(kind.form, table)
+    values = LabelCodes(kind.form, table)
     given_ = [kind.answers[(row[0] + row[3]) % len(kind.answers)] for row in rows]
     served = Served(versions=np.ones(len(rows), np.int32), answers=values.codes_of(given_))
     served.versions[: table.warm] = 0
@@ -107,7 +107,7 @@ def test_what_a_table_tallies_is_what_the_join_would(
     arriving = ArrivalPolicy(width=3, positive=kind.form.positive, task=kind.form.task)
 
     found: Counter[TallyKey] = Counter()
-    counting = Counting(table=table, flow=Flow.of(table, join), served=served, values=values, width=arriving.width)
+    counting = SlotCounter(table=table, flow=Flow.of(table, join), served=served, values=values, width=arriving.width)
     for slot, closed in counting.slots(0, first_open, len(table)):
         tallies = [*closed.outcomes, *((key.in_tallies, n) for key, n in closed.arrived)]
         assert all(key.slot == slot for key, _ in tallies)
@@ -159,13 +159,13 @@ def test_slots_close_as_they_would_behind_the_watermark(
         time for time in (*table.times[table.warm :].tolist(), *table.arrivals.tolist()) if begin <= time <= end
     )
     clock = EventClock([HERE], lateness * SECOND)
-    wanted: list[Round] = []
+    wanted: list[SlotsClosed] = []
     for time in events:
         clock.saw(HERE, time)
         watermark = clock.watermark([])
         assert watermark is not None
         if not wanted or slot_of(watermark) > wanted[-1].first_open:
-            wanted.append(Round(now=time, first_open=slot_of(watermark), rows=int((table.times <= time).sum())))
+            wanted.append(SlotsClosed(now=time, first_open=slot_of(watermark), rows=int((table.times <= time).sum())))
     assert list(rounds(table, lateness * SECOND)) == wanted
 
 

@@ -12,9 +12,10 @@ from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import Slot, slot_of, slot_start
-from retrainer.service.control.deciding import Decider, News, Round
+from retrainer.ports.manifest.decisions import Request
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.service.control.deciding import Decider, DecisionRound, News
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import Flush, Request
 from tests.service.controlling import model
 from tests.service.world import World, at
 
@@ -30,7 +31,7 @@ class Deciding:
         self.world = world or World()
         self.state = self.world.decisions
         self.reign = CHAMPION
-        self.rounds: list[Round] = []
+        self.rounds: list[DecisionRound] = []
         self.first_open: Slot | None = None
         self.catching_up = False
         self._ingest = self.world.state.claim("ingest", "test", 0)
@@ -69,7 +70,7 @@ class Deciding:
         self.state.ask(request)
         return request
 
-    def round(self) -> Round:
+    def round(self) -> DecisionRound:
         """One round, as the controller does it."""
         wanted = self.decider.wants(self.reign, self.first_open, catching_up=self.catching_up)
         news = News(
@@ -94,7 +95,7 @@ class Deciding:
         self.decider.job_changed(ended)
         return ended
 
-    def bad(self, minute: int = 10) -> Round:
+    def bad(self, minute: int = 10) -> DecisionRound:
         """Ten outcomes of which too few are right, and a round."""
         self.outcomes(minute, right=5, wrong=5)
         return self.round()

@@ -14,11 +14,12 @@ from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.join.ingest import ModelDelta
 from retrainer.errors import Fenced, Refused, Unreachable
-from retrainer.ports import Limits, Stopped, TrainingEnded
+from retrainer.ports.clock import Stopped
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.training import Limits, TrainingEnded
 from retrainer.service.control.controller import Controller
 from retrainer.service.people.asking import ask
 from retrainer.service.policy import ModelPolicy, PromotionPolicy
-from retrainer.stores import Flush
 from tests.service.controlling import Control, StillController, model
 from tests.service.world import Crash, World, at, policy
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from retrainer.domain.deciding.decisions import Outcome
+from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.watch import MetricUpdated, TriggerChanged
@@ -31,7 +31,11 @@ def deciding() -> Deciding:
 def test_a_fired_trigger_launches_a_job(deciding: Deciding) -> None:
     done = deciding.bad()
     (decision,), (job,) = done.decisions, done.jobs
-    assert (decision.outcome, decision.reason, decision.triggers) == (Outcome.RETRAIN, "fired", ("low_accuracy",))
+    assert (decision.outcome, decision.reason, decision.triggers) == (
+        DecisionAnswer.RETRAIN,
+        "fired",
+        ("low_accuracy",),
+    )
     assert decision.slot_end == at(11)
     assert decision.evidence["triggers"]["low_accuracy"]["value"] == 0.5
     assert (job.decision_id, job.champion, job.known_by, job.judgement) == (decision.decision_id, "1", at(11), 1)
@@ -62,7 +66,7 @@ def test_slots_that_are_open_are_not_looked_at(deciding: Deciding) -> None:
     deciding.store({TallyKey("1", WHOLE, slot, "late", "on_time"): 50}, slot)
     assert deciding.round().facts == []
     deciding.store({}, slot + 1)
-    assert [decision.outcome for decision in deciding.round().decisions] == [Outcome.RETRAIN]
+    assert [decision.outcome for decision in deciding.round().decisions] == [DecisionAnswer.RETRAIN]
 
 
 def test_nothing_is_looked_at_twice(deciding: Deciding) -> None:
@@ -92,7 +96,7 @@ def test_a_model_without_a_champion_gets_its_first(deciding: Deciding) -> None:
     assert deciding.round().decisions == []
     deciding.outcomes(11, right=4, version="")
     (decision,) = deciding.round().decisions
-    assert (decision.triggers, decision.champion, decision.outcome) == (("bootstrap",), None, Outcome.RETRAIN)
+    assert (decision.triggers, decision.champion, decision.outcome) == (("bootstrap",), None, DecisionAnswer.RETRAIN)
 
 
 # Guards
@@ -229,7 +233,7 @@ def test_a_slot_that_was_held_is_decided_once(deciding: Deciding, restarted: boo
         if deciding.state.jobs(unfinished=True):
             deciding.end_job()
             deciding.world.clock.advance(10)
-    retrained = [one.decision_id for one in deciding.decisions if one.outcome is Outcome.RETRAIN]
+    retrained = [one.decision_id for one in deciding.decisions if one.outcome is DecisionAnswer.RETRAIN]
     assert retrained == [f"flights@{iso(at(11))[:16]}"]
     assert len({one.decision_id for one in deciding.decisions}) == len(deciding.decisions)
     assert len(deciding.state.jobs()) == 1
@@ -298,7 +302,7 @@ def test_a_person_passes_the_guards_that_protect_from_triggers() -> None:
     deciding = holding(guards={"min_labels": 10_000, "per_day": 0, "cooldown": 9_999 * MINUTE})
     deciding.outcomes(10, right=10)
     deciding.ask()
-    assert [decision.outcome for decision in deciding.round().decisions] == [Outcome.RETRAIN]
+    assert [decision.outcome for decision in deciding.round().decisions] == [DecisionAnswer.RETRAIN]
 
 
 def test_a_person_who_asks_twice_gets_one_job_and_two_answers(deciding: Deciding) -> None:

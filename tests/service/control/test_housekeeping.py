@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from retrainer.adapters.memory.housekeeping import MemoryHousekeepingState
 from retrainer.domain.deciding.jobs import JobState, job_for
 from retrainer.errors import Fenced, Refused, Unreachable
+from retrainer.ports.manifest.decisions import Step
+from retrainer.ports.manifest.lease import Lease
+from retrainer.ports.manifest.snapshots import NewSnapshot
 from retrainer.service.control import housekeeping as housekeeping_module
 from retrainer.service.control import merging
 from retrainer.service.control.housekeeping import Housekeeping, HousekeepingParts, HousekeepingPolicy
 from retrainer.service.ingest import cut as storing
 from retrainer.service.reading import read_parts
-from retrainer.stores import Lease, NewSnapshot, Step
 from tests.contract.states import decision
 from tests.service.controlling import Control, model
 from tests.service.world import MINUTE, PREDICTED, Crash, World, at, policy

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrainer.ports.manifest.housekeeping import SegmentOutline
 from retrainer.service.control.merging import FAN_IN, TARGET_BYTES, TARGET_RECORDS, outdated, run_to_merge
-from retrainer.stores import SegmentOutline
 
 MIB = 2**20
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from retrainer.domain.deciding.deliberation import Timetable
 from retrainer.domain.deciding.watch import TriggerChanged, WatchPolicy
 from retrainer.domain.values import SECOND, micros
-from retrainer.ports import Timetable
 from tests.clock import START
 from tests.service.control.rounds import Deciding
 from tests.service.controlling import model
@@ -22,7 +22,7 @@ def holding(**changes: Any) -> Deciding:
 
 
 class Hourly:
-    """`ports.Timetable`: at every full hour."""
+    """`deliberation.Timetable`: at every full hour."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         passed = micros(moment) // (3600 * SECOND) + 1

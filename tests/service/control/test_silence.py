@@ -12,8 +12,8 @@ from retrainer.domain.events import Side
 from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.domain.values import SECOND, Micros, iso
 from retrainer.errors import Fenced, Unreachable
+from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.control.silence import SilencePolicy, SilenceWatch
-from retrainer.stores import Flush
 from tests.clock import FakeClock
 from tests.entries import Entries
 

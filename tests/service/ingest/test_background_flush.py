@@ -18,10 +18,10 @@ from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.state import MemoryIngestState
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.errors import Fenced, RetrainerError, Unreachable
-from retrainer.ports import Background
+from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.process import Background
 from retrainer.service.ingest import cut as storing
 from retrainer.service.ingest.worker import Worker
-from retrainer.stores import Flush
 from tests.service.ingest.test_worker_restarts import (
     FORGETFUL,
     PATIENT,

@@ -10,7 +10,7 @@ import pytest
 from retrainer.adapters.clock import SystemClock
 from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.values import SECOND, duration, moment
-from retrainer.ports import Start
+from retrainer.ports.event_log import Start
 from retrainer.service.ingest.worker import Worker
 from tests.service.controlling import Control, model
 from tests.service.world import FLIGHTS, LABELLED, LABELS, PREDICTED, PREDICTIONS, World, at, policy

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.adapters.memory.event_log import MemoryDisk
-from retrainer.service.ingest.space import Space, space_policy
+from retrainer.adapters.memory.disk import MemoryDisk
+from retrainer.service.ingest.space import DiskSpace, space_policy
 from tests.clock import FakeClock
 from tests.entries import Entries
 
@@ -21,7 +21,7 @@ class Full:
         self.clock = FakeClock()
         self.entries = Entries()
         self.disk = MemoryDisk(size)
-        self.space = Space(self.disk, flush_bytes, self.clock, self.entries.logger)
+        self.space = DiskSpace(self.disk, flush_bytes, self.clock, self.entries.logger)
 
     def allowed(self) -> bool:
         self.clock.advance(1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from retrainer.domain.values import iso, moment
-from retrainer.ports import Start
-from retrainer.stores import StoredPosition
+from retrainer.ports.event_log import Start
+from retrainer.ports.manifest.progress import StoredPosition
 from tests.service.world import FLIGHTS, LABELLED, LABELS, PREDICTED, PREDICTIONS, World, at, policy
 
 # From records to tallies

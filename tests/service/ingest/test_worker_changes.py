@@ -6,8 +6,8 @@ import pytest
 
 from retrainer.domain.events import Partition
 from retrainer.errors import Refused
+from retrainer.ports.manifest.progress import StoredPosition
 from retrainer.service.ingest import cut as storing
-from retrainer.stores import StoredPosition
 from tests.service.world import FLIGHTS, LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, Crash, World, at, policy
 
 # Across restarts

@@ -20,9 +20,9 @@ from retrainer.adapters.memory.segments import MemorySegments
 from retrainer.domain.events import Label, Origin, Partition, Prediction, RecordQuarantined, Side
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.join.rules import Status
+from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.ingest import cut as storing
 from retrainer.service.ingest import waiting as holding
-from retrainer.stores import Flush
 from tests.contract.states import SqlRig
 from tests.domain.oracle import expected, unslotted
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, Log, World, at, policy

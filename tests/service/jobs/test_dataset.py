@@ -15,7 +15,7 @@ from retrainer.domain.join.rules import Absent
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.mapping.mapping import Field
 from retrainer.domain.values import Micros
-from retrainer.ports import DatasetRow
+from retrainer.ports.training import DatasetRow
 from retrainer.service.jobs.dataset import Dataset
 from retrainer.service.policy import ModelPolicy
 from tests.domain.oracle import expected

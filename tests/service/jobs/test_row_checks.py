@@ -13,7 +13,8 @@ from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.features.findings import Finding
 from retrainer.domain.features.profiles import profile_of, values_of
 from retrainer.domain.judging.order import RESULT_FILE, TrainingResult
-from retrainer.ports import Limits, Stopped, TrainingEnded
+from retrainer.ports.clock import Stopped
+from retrainer.ports.training import Limits, TrainingEnded
 from tests.service.controlling import Control, model, with_outcomes
 from tests.service.world import World, at
 

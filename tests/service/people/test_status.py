@@ -13,10 +13,10 @@ from retrainer.domain.join.ingest import ModelDelta, Progress
 from retrainer.domain.mapping.slices import SlicePolicy
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.values import slot_start
+from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.people.status import status
 from retrainer.service.people.words import status_in_words
 from retrainer.service.policy import ModelPolicy
-from retrainer.stores import Flush
 from tests.service.control.rounds import FIRST, Deciding
 from tests.service.controlling import model
 from tests.service.world import FLIGHTS
