@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from retrainer.config.unbuilt import _GAPS
 from retrainer.logs import EVENTS
 
 FOLDER: Final = Path(__file__).parent
+_CODE: Final = FOLDER.parent / "retrainer"
 
 _EVENTS_HEAD: Final = """\
 # Log events
@@ -45,13 +47,39 @@ def not_built(page: str) -> str:
         f"| {', '.join(f'`{gap.pattern}`' for gap in gaps)} | {_cell(reason)} |\n"
         for reason, gaps in groupby(_GAPS, key=lambda gap: gap.reason)
     )
-    table = f"\n| key | today |\n| --- | --- |\n{rows}"
-    return re.sub(r"(<!-- begin: unbuilt keys.*?-->\n).*?(<!-- end -->)", rf"\1{table}\n\2", page, flags=re.DOTALL)
+    return _between(page, "unbuilt keys", f"\n| key | today |\n| --- | --- |\n{rows}\n")
+
+
+def rooms(page: str) -> str:
+    """The design with the table of rooms, from what each says of itself."""
+    rows = "".join(f"| `{_name(package)}` | {_cell(_told(package))} |\n" for package in _packages())
+    return _between(page, "rooms", f"\n| room | what lives there |\n| --- | --- |\n{rows}\n")
+
+
+def design(page: str) -> str:
+    """The design with everything that follows from the code."""
+    return rooms(not_built(page))
+
+
+def _packages() -> list[Path]:
+    return sorted(path.parent for path in _CODE.glob("*/**/__init__.py"))
+
+
+def _name(package: Path) -> str:
+    return f"{package.relative_to(_CODE.parent)}/"
+
+
+def _told(package: Path) -> str:
+    return " ".join((ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or "").split())
+
+
+def _between(page: str, name: str, content: str) -> str:
+    return re.sub(rf"(<!-- begin: {name}.*?-->\n).*?(<!-- end -->)", rf"\1{content}\2", page, flags=re.DOTALL)
 
 
 PAGES: Final[Mapping[str, Callable[[str], str]]] = {
     "config-schema.json": config_schema,
-    "design.md": not_built,
+    "design.md": design,
     "log-events.md": log_events,
 }
 """File to what it should hold, given what it holds."""
