@@ -13,15 +13,12 @@ from pathlib import Path
 from threading import Event, Timer
 from typing import TYPE_CHECKING, Any
 
-from retrainer.errors import ConfigError, Refused, RetrainerError, Unreachable
+from retrainer.errors import ConfigError, ExitCode, Refused, RetrainerError, Unreachable
 from retrainer.tune.arguments import add_arguments
 
 if TYPE_CHECKING:
     from retrainer.bootstrap import Wiring
     from retrainer.service.policy import ModelPolicy
-
-DONE, FAILED, WRONG, OUTSIDE, NO = 0, 1, 2, 3, 4
-"""Exit codes: done; failed while running; the configuration or command line; something outside; the answer is no."""
 
 _LEAVE_WITHIN = 8.0
 """Seconds from a stop to the end of a role, whatever hangs."""
@@ -47,17 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return WRONG
+        return ExitCode.WRONG
     except (Unreachable, Refused) as error:
         print(error, file=sys.stderr)
-        return OUTSIDE
+        return ExitCode.OUTSIDE
     except RetrainerError as error:
         print(error, file=sys.stderr)
-        return FAILED
+        return ExitCode.FAILED
     except BrokenPipeError:
-        return DONE
+        return ExitCode.DONE
     except KeyboardInterrupt:
-        return FAILED
+        return ExitCode.FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -145,10 +142,10 @@ def _stop_on_signals(*, within: float | None = None) -> Event:
 
     def asked(_number: int, _frame: object) -> None:
         if stop.is_set():
-            os._exit(FAILED)
+            os._exit(ExitCode.FAILED)
         stop.set()
         if within is not None:
-            leave = Timer(within, os._exit, args=(DONE,))
+            leave = Timer(within, os._exit, args=(ExitCode.DONE,))
             leave.daemon = True
             leave.start()
 
@@ -213,12 +210,12 @@ def _role(options: argparse.Namespace, name: str) -> int:
         role.run(Beating(stop, heart))
     except Refused as refusal:
         log.error("service.refused", reason=str(refusal))
-        return OUTSIDE
+        return ExitCode.OUTSIDE
     except Exception:
         log.exception("service.crashed")
-        return FAILED
+        return ExitCode.FAILED
     log.info("service.stopped")
-    return DONE
+    return ExitCode.DONE
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -234,7 +231,7 @@ def _check(options: argparse.Namespace) -> int:
         return _connect(wiring)
     if not options.resolved:
         print(f"{options.config}: ok, {len(wiring.settings.models)} model(s): {', '.join(wiring.settings.models)}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _check_estimators(wiring: Wiring, models: Sequence[ModelPolicy]) -> None:
@@ -257,7 +254,7 @@ def _connect(wiring: Wiring) -> int:
     findings = wiring.check()
     for finding in findings.found:
         print(f"{'ok    ' if finding.ok else 'FAILED'} {finding.name}: {finding.facts}")
-    return DONE if findings.ok else OUTSIDE
+    return ExitCode.DONE if findings.ok else ExitCode.OUTSIDE
 
 
 def _model(wiring: Wiring, name: str) -> ModelPolicy:
@@ -289,7 +286,7 @@ def _status(options: argparse.Namespace) -> int:
 
         for name, one in found.items():
             print(status_in_words(name, one))
-    return DONE
+    return ExitCode.DONE
 
 
 def _explain(options: argparse.Namespace) -> int:
@@ -303,30 +300,32 @@ def _explain(options: argparse.Namespace) -> int:
         from retrainer.service.people.words import decisions_in_words
 
         print(decisions_in_words(options.model, found))
-    return DONE
+    return ExitCode.DONE
 
 
 def _retrain(options: argparse.Namespace) -> int:
-    from retrainer.service.people.asking import Answer, ask, wait_for
+    from retrainer.ports.manifest.decisions import RequestKind
+    from retrainer.service.people.asking import ask, wait_for
 
     wiring = _wiring(options)
     model = _model(wiring, options.model)
-    request = ask(wiring.decisions, model.name, "retrain", options.reason, wiring.clock)
+    request = ask(wiring.decisions, model.name, RequestKind.RETRAIN, options.reason, wiring.clock)
     if not options.wait:
         print(f"asked for; follow it with: retrainer explain {options.config} {model.name}")
-        return DONE
+        return ExitCode.DONE
     answer, words = wait_for(wiring.decisions, request, wiring.clock, Event())
     print(words)
-    return {Answer.PROMOTED: DONE, Answer.NO: NO, Answer.FAILED: FAILED, Answer.NOBODY: OUTSIDE}[answer]
+    return answer.value
 
 
 def _pause_or_resume(options: argparse.Namespace) -> int:
+    from retrainer.ports.manifest.decisions import RequestKind
     from retrainer.service.people.asking import ask
 
     wiring = _wiring(options)
-    ask(wiring.decisions, _model(wiring, options.model).name, options.kind, options.reason, wiring.clock)
+    ask(wiring.decisions, _model(wiring, options.model).name, RequestKind(options.kind), options.reason, wiring.clock)
     print(f"asked for: {options.kind} {options.model}")
-    return DONE
+    return ExitCode.DONE
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -356,7 +355,7 @@ def _replay(options: argparse.Namespace) -> int:
         asked = table_options(options)
         replays = replay_table(policies(options, policy_of), asked, options.out, ProgressBar())
     print(encoded(replays.report).decode(), end="") if options.json else print(words(replays))
-    return DONE
+    return ExitCode.DONE
 
 
 def _tune(options: argparse.Namespace) -> int:
@@ -367,14 +366,14 @@ def _tune(options: argparse.Namespace) -> int:
     wiring = _wiring(options, running=True)
     found = run(options, wiring.loaded, _one_model(wiring, options.model).name, os.environ)
     print(encoded(found.report).decode(), end="") if options.json else print(found.words)
-    return DONE
+    return ExitCode.DONE
 
 
 def _schema(_: argparse.Namespace) -> int:
     from retrainer.config.render import json_schema
 
     print(json.dumps(json_schema(), indent=2))
-    return DONE
+    return ExitCode.DONE
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -1,8 +1,23 @@
-"""Every error that retrainer raises on purpose. The root tells our errors from accidents."""
+"""Every error that retrainer raises on purpose, and the exit codes. The root tells our errors from accidents."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What every process of retrainer ends with."""
+
+    DONE = 0
+    FAILED = 1
+    """While it was running."""
+    WRONG = 2
+    """The configuration, or the command line."""
+    OUTSIDE = 3
+    """Something outside cannot be reached or used; of a role: it refuses to go on, and another start would not help."""
+    NO = 4
+    """The answer is no: a candidate was rejected, a request was held."""
 
 
 class RetrainerError(Exception):

@@ -66,6 +66,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType({
     "retrain.held": "A retraining is asked for but held back: `model`, `decision_id`, `triggers`, `reason`, `message`.",
     "model.paused": "A person stopped deciding for a model: `model`, `reason`.",
     "model.resumed": "A person let deciding go on: `model`, `reason`.",
+    "request.unknown": "A request of a kind that this version does not know is not carried out: `model`, `kind`.",
     # Jobs
     "job.queued": "A job waits for its turn: `model`, `job_id`, `decision_id`.",
     "job.started": "Training begins: `model`, `job_id`, `rows`, `dataset`, `first`, `last`, `champion`.",

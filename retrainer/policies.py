@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from retrainer.adapters.outside import load_trigger
 from retrainer.adapters.timetable import CronTimetable, IntervalTimetable
 from retrainer.config.metrics import DEFAULT_METRIC, METRICS
 from retrainer.config.model import ModelSettings
+from retrainer.config.training import GuardSettings, JudgeSettings, LimitSettings, PromotionSettings
 from retrainer.config.triggers import (
     ChangeSettings,
     DriftSettings,
@@ -22,6 +23,7 @@ from retrainer.config.triggers import (
     VolumeSettings,
 )
 from retrainer.domain.deciding.deliberation import Timetable
+from retrainer.domain.deciding.jobs import PromotionMode
 from retrainer.domain.deciding.situation import DecisionPolicy, Guards
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.events import Side
@@ -74,12 +76,7 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
         deciding=DecisionPolicy(
             model=model.name,
             condition=model.retrain_when,
-            guards=Guards(
-                min_labels=model.guards.min_labels,
-                min_coverage=model.guards.min_coverage,
-                cooldown=duration(model.guards.cooldown),
-                per_day=model.guards.per_day,
-            ),
+            guards=guards_of(model.guards),
             rows=training.rows,
             holdout=training.holdout,
             min_holdout=model.judge.min_rows,
@@ -93,27 +90,64 @@ def model_policy(model: ModelSettings) -> ModelPolicy:
             refit=training.refit,
             seed=training.seed,
         ),
-        judge=JudgePolicy(
-            min_rows=model.judge.min_rows,
-            improvement=model.judge.improvement,
-            confidence=model.judge.confidence,
-            floors=model.judge.floors,
-            max_slice_loss=None if model.judge.slices is None else model.judge.slices.max_loss,
-        ),
-        promotion=PromotionPolicy(
-            registered_model=model.registered_model,
-            mode="register" if model.promotion.mode == "register" else "automatic",
-            alias=model.promotion.alias,
-            challenger_alias=model.promotion.challenger_alias,
-            expires=duration(model.judge.expires),
-            takes_effect=duration(model.promotion.takes_effect),
-        ),
+        judge=judge_of(model.judge),
+        promotion=promotion_of(model.registered_model, model.promotion, model.judge),
         schedules=_schedules(model),
-        limits=Limits(time=training.limits.time, memory=training.limits.memory, cpus=training.limits.cpus),
+        limits=limits_of(training.limits),
         checks_on=training.checks.on,
         mature_after=None if model.labels.mature_after is None else duration(model.labels.mature_after),
         coverage=_coverage(model),
     )
+
+
+def guards_of(settings: GuardSettings) -> Guards:
+    """What must hold before any trigger may start a job."""
+    return Guards(
+        min_labels=settings.min_labels,
+        min_coverage=settings.min_coverage,
+        cooldown=duration(settings.cooldown),
+        per_day=settings.per_day,
+    )
+
+
+def judge_of(settings: JudgeSettings) -> JudgePolicy:
+    """What a candidate must show."""
+    return JudgePolicy(
+        min_rows=settings.min_rows,
+        improvement=settings.improvement,
+        confidence=settings.confidence,
+        floors=settings.floors,
+        max_slice_loss=None if settings.slices is None else settings.slices.max_loss,
+    )
+
+
+def promotion_of(registered_model: str, settings: PromotionSettings, judge: JudgeSettings) -> PromotionPolicy:
+    """What becomes of an accepted candidate, and of one about which too little is known."""
+    return PromotionPolicy(
+        registered_model=registered_model,
+        mode=_mode(settings),
+        alias=settings.alias,
+        challenger_alias=settings.challenger_alias,
+        expires=duration(judge.expires),
+        takes_effect=duration(settings.takes_effect),
+    )
+
+
+def _mode(settings: PromotionSettings) -> PromotionMode:
+    match settings.mode:
+        case "automatic":
+            return PromotionMode.AUTOMATIC
+        case "register":
+            return PromotionMode.REGISTER
+        case "approval" | "shadow" | "experiment":  # not built: only `check` comes here, and nothing may be promoted
+            return PromotionMode.REGISTER
+        case _:
+            assert_never(settings.mode)
+
+
+def limits_of(settings: LimitSettings) -> Limits:
+    """What a training process may use."""
+    return Limits(time=settings.time, memory=settings.memory, cpus=settings.cpus)
 
 
 def silence_policy(model: ModelSettings) -> SilencePolicy:
@@ -192,7 +226,7 @@ def _triggers(model: ModelSettings) -> dict[str, Trigger]:
     users."""
     if not model.triggers:
         return {
-            DEFAULT_TRIGGER: Change(metric=_outcome_metric(model)),
+            DEFAULT_TRIGGER: _quality_trigger(ChangeSettings(metric=_outcome_metric(model)), model),
             DEFAULT_TRIAL: _trial(TrialSettings(), model),
         }
     made = {name: _trigger(name, trigger, model) for name, trigger in model.triggers.items()}

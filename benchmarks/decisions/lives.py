@@ -18,10 +18,10 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.decisions import late, million, streams
+from benchmarks.decisions.late import usual_change
 from benchmarks.decisions.streams import Cells
 from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.triggers.base import Reading, Scene, Trigger
-from retrainer.domain.triggers.change import Change
 from retrainer.domain.values import SLOT_WIDTH
 
 SLOT: Final = 100
@@ -66,7 +66,7 @@ def upper_limit(fired: int, lives: int, confidence: float = 0.99) -> float:
 def no_change(name: str, lives: int, make: Callable[[np.random.Generator], Iterable[Cells]]) -> str:
     """How many lives ever fire."""
     began = time.perf_counter()
-    fired = sum(watch(Change(), make(np.random.default_rng([1, life]))).at is not None for life in range(lives))
+    fired = sum(watch(usual_change(), make(np.random.default_rng([1, life]))).at is not None for life in range(lives))
     seconds = time.perf_counter() - began
     return f"| {name} | {lives} | {fired} | {fired / lives:.3f} | {upper_limit(fired, lives):.3f} | {seconds:.0f} s |"
 
@@ -77,7 +77,7 @@ def delay(before: float, after: float, lives: int) -> str:
     for life in range(lives):
         rng = np.random.default_rng([2, life])
         at = int(rng.integers(REFERENCE // SLOT, 90_000 // SLOT)) * SLOT
-        fired = watch(Change(), streams.step(rng, before, after, at=at, length=at + 60_000))
+        fired = watch(usual_change(), streams.step(rng, before, after, at=at, length=at + 60_000))
         if fired.at is not None and fired.at <= at:
             early += 1
             continue

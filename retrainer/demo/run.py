@@ -29,10 +29,10 @@ from retrainer.demo.narrator import Narrator
 from retrainer.demo.sentences import Sentence, number
 from retrainer.demo.story import Story
 from retrainer.demo.summary import show, summary, where_to_look
-from retrainer.errors import Refused, RetrainerError
+from retrainer.errors import ExitCode, Refused, RetrainerError
 
 _CONFIG: Final = Path(__file__).with_name("flights.yaml")
-_RECOVERED, _FAILED, _UNUSABLE = 0, 1, 3
+
 _LOOK_EVERY: Final = 0.1
 _PLAIN_WIDTH: Final = 120
 _CHANGE: Final = Sentence(
@@ -57,7 +57,7 @@ def run(folder: Path, *, keep: bool = False, days_per_second: float = plan.DAYS_
             return demo.run(days_per_second, keep=keep)
     except RetrainerError as error:
         print(f"retrainer demo: {error}", file=sys.stderr)
-        return _UNUSABLE
+        return ExitCode.OUTSIDE
 
 
 def _check_installed() -> None:
@@ -169,7 +169,7 @@ class Demo:
             show(self._console, "Where to look", where_to_look(self._folder))
         if keep:
             self._keep_running()
-        return _RECOVERED if good else _FAILED
+        return ExitCode.DONE if good else ExitCode.FAILED
 
     def _tell_ending(self, how: Ending, *, good: bool) -> None:
         latest = self.story.after()

@@ -39,9 +39,9 @@ class Datasets(Protocol):
 class Limits:
     """What a training process may use. `memory` in bytes, resident, over its whole process group."""
 
-    time: timedelta = timedelta(minutes=20)
-    memory: int = 4 * 2**30
-    cpus: int = 1
+    time: timedelta
+    memory: int
+    cpus: int
 
 
 @dataclass(frozen=True, kw_only=True)

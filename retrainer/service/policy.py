@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from retrainer.domain.deciding.deliberation import Timetable
+from retrainer.domain.deciding.jobs import PromotionMode
 from retrainer.domain.deciding.situation import DecisionPolicy
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.judging.order import Recipe
 from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.domain.lateness.coverage import CoveragePolicy
-from retrainer.domain.values import SECOND, Micros
+from retrainer.domain.values import Micros
 from retrainer.ports.training import Limits
 
 
@@ -22,11 +23,11 @@ class PromotionPolicy:
     """What happens to an accepted candidate. `takes_effect` in microseconds of event time."""
 
     registered_model: str
-    mode: Literal["automatic", "register"] = "automatic"
-    alias: str = "champion"
-    challenger_alias: str = "challenger"
-    takes_effect: Micros = 300 * SECOND
-    expires: Micros = 7 * 86_400 * SECOND
+    mode: PromotionMode
+    alias: str
+    challenger_alias: str
+    takes_effect: Micros
+    expires: Micros
     """So long a challenger that nothing decides about is judged on; in microseconds of event time."""
 
 
@@ -43,7 +44,7 @@ class ModelPolicy:
     judge: JudgePolicy
     promotion: PromotionPolicy
     schedules: Mapping[str, Timetable] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits
     checks_on: Literal["alert", "hold"] = "alert"
     """Whether training rows that look broken keep a candidate from being taken."""
     coverage: CoveragePolicy | None = None

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from retrainer.errors import ExitCode
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock, Stopped
 from retrainer.ports.process import Role, Roles
-
-REFUSED = 3
-"""The exit code of a role that refuses to go on; starting it again would not help."""
 
 _LOOK_SECONDS = 0.1
 _STOP_WITHIN = 8.5
@@ -63,7 +61,7 @@ class Supervisor:
             refused = self.run_once()
             stop.wait(_LOOK_SECONDS)
         self.stop()
-        return 0 if refused is None else refused
+        return ExitCode.DONE if refused is None else refused
 
     def run_once(self) -> int | None:
         """Start what does not run; the exit code of a role that refused to go on."""
@@ -74,7 +72,7 @@ class Supervisor:
             if kept.role is not None:
                 self._listen(kept, kept.role, now, looked_away=looked_away)
             code = kept.role.exit_code() if kept.role else None
-            if code == REFUSED:
+            if code == ExitCode.OUTSIDE:
                 return code
             if code is not None:
                 self._ended(kept, code, now)

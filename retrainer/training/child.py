@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from retrainer.domain.judging.order import TrainingResult
+from retrainer.errors import ExitCode
 from retrainer.training.order import CannotTrain, read_order, write_result
 
 _log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ def run(folder: Path) -> int:
     """Carry out the order in a job's folder: spec.json and dataset.parquet to result.json, model/ and report/.
 
     Returns:
-        0 with a verdict, whichever it is; 1 with an error in result.json.
+        `DONE` with a verdict, whichever it is; `FAILED` with an error in result.json.
     """
     began = time.monotonic()
     job_id = ""
@@ -38,7 +39,7 @@ def run(folder: Path) -> int:
         _log.error("training failed", exc_info=error)
         result = TrainingResult(job_id=job_id, verdict=None, error=_told(error))
     write_result(folder, replace(result, seconds=round(time.monotonic() - began, 3)))
-    return 1 if result.error else 0
+    return ExitCode.FAILED if result.error else ExitCode.DONE
 
 
 def _told(error: BaseException) -> str:

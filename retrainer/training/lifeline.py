@@ -10,6 +10,8 @@ import signal
 import threading
 from typing import Final
 
+from retrainer.errors import ExitCode
+
 VARIABLE: Final = "RETRAINER_LIFELINE"
 """Names the inherited file descriptor to read from."""
 
@@ -26,4 +28,4 @@ def _watch(descriptor: int) -> None:
         pass
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(1)  # started by hand, in a group that is not ours to kill
+    os._exit(ExitCode.FAILED)  # started by hand, in a group that is not ours to kill

@@ -20,8 +20,9 @@ import pytest
 from retrainer.adapters.memory.training import InlineTrainers
 from retrainer.adapters.training_process import ChildTrainers, environment
 from retrainer.domain.judging.order import LOG_FILE, SPEC_FILE
-from retrainer.ports.training import Limits, Trainers
+from retrainer.ports.training import Trainers
 from retrainer.training.child import run
+from tests.plain import plain_limits
 from tests.training.orders import flights, place, result_in
 from tests.waiting import eventually
 
@@ -98,7 +99,7 @@ def all_gone(pids: list[int]) -> bool:
 class TestEveryTrainer:
     def test_carries_an_order_out(self, trainers: Trainers, tmp_path: Path) -> None:
         place(tmp_path, flights())
-        ended = trainers.train(tmp_path, Limits(), threading.Event())
+        ended = trainers.train(tmp_path, plain_limits(), threading.Event())
         assert (ended.exit_code, ended.killed) == (0, None), ended.last_words
         verdict = result_in(tmp_path).verdict
         assert verdict is not None
@@ -107,20 +108,20 @@ class TestEveryTrainer:
 
     def test_an_order_that_fails_ends_with_its_reason(self, trainers: Trainers, tmp_path: Path) -> None:
         (tmp_path / SPEC_FILE).write_text("{}")
-        ended = trainers.train(tmp_path, Limits(), threading.Event())
+        ended = trainers.train(tmp_path, plain_limits(), threading.Event())
         assert (ended.exit_code, ended.killed) == (1, None)
         assert "cannot read spec.json" in (result_in(tmp_path).error or "")
 
     def test_a_stop_before_the_start_leaves_no_result(self, trainers: Trainers, waiting: Path) -> None:
         stopped = threading.Event()
         stopped.set()
-        ended = trainers.train(waiting, Limits(), stopped)
+        ended = trainers.train(waiting, plain_limits(), stopped)
         assert ended.killed == "stop"
         assert ended.exit_code != 0
         assert [path.name for path in waiting.iterdir() if path.name != LOG_FILE] == [SPEC_FILE]
 
     def test_without_time_nothing_is_trained(self, trainers: Trainers, waiting: Path) -> None:
-        ended = trainers.train(waiting, Limits(time=timedelta()), threading.Event())
+        ended = trainers.train(waiting, plain_limits(time=timedelta()), threading.Event())
         assert ended.killed == "time"
         assert ended.exit_code != 0
 
@@ -129,7 +130,7 @@ class TestChildren:
     def test_a_stop_ends_it_within_two_seconds(self, waiting: Path) -> None:
         stopped = threading.Event()
         with ThreadPoolExecutor(1) as pool:
-            training = pool.submit(ChildTrainers().train, waiting, Limits(), stopped)
+            training = pool.submit(ChildTrainers().train, waiting, plain_limits(), stopped)
             (child,) = eventually(training_children)
             began = time.monotonic()
             stopped.set()
@@ -140,7 +141,7 @@ class TestChildren:
 
     def test_the_time_limit_ends_it(self, waiting: Path) -> None:
         began = time.monotonic()
-        ended = ChildTrainers().train(waiting, Limits(time=timedelta(seconds=0.5)), threading.Event())
+        ended = ChildTrainers().train(waiting, plain_limits(time=timedelta(seconds=0.5)), threading.Event())
         assert 0.5 <= time.monotonic() - began < 3
         assert (ended.killed, ended.exit_code) == ("time", -signal.SIGTERM)
 
@@ -151,7 +152,7 @@ class TestChildren:
         for name in ("KAFKA_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "secret")
         (stubborn / "bytes").write_text(str(300 * MEGABYTE))
-        ended = ChildTrainers().train(stubborn, Limits(memory=200 * MEGABYTE, cpus=3), threading.Event())
+        ended = ChildTrainers().train(stubborn, plain_limits(memory=200 * MEGABYTE, cpus=3), threading.Event())
         seen = seen_by(stubborn)
         assert (ended.killed, ended.exit_code) == ("memory", -signal.SIGKILL)
         assert ended.peak_memory > 200 * MEGABYTE
@@ -162,7 +163,7 @@ class TestChildren:
     def test_what_it_leaves_running_is_ended_too(self, stubborn: Path) -> None:
         """It is killed alone, as the kernel does when memory runs out; what it printed last is kept."""
         with ThreadPoolExecutor(1) as pool:
-            training = pool.submit(ChildTrainers().train, stubborn, Limits(), threading.Event())
+            training = pool.submit(ChildTrainers().train, stubborn, plain_limits(), threading.Event())
             pids = seen_by(stubborn)["pids"]
             os.kill(pids[0], signal.SIGKILL)
             ended = training.result(timeout=5)
@@ -174,8 +175,8 @@ class TestChildren:
 PARENT = """
 import sys, threading, pathlib
 from retrainer.adapters.training_process import ChildTrainers
-from retrainer.ports.training import Limits
-ChildTrainers().train(pathlib.Path(sys.argv[1]), Limits(), threading.Event())
+from tests.plain import plain_limits
+ChildTrainers().train(pathlib.Path(sys.argv[1]), plain_limits(), threading.Event())
 """
 
 
@@ -201,7 +202,7 @@ class TestEnvironment:
             "DATABASE_URL": "secret",
             "OMP_NUM_THREADS": "64",
         }
-        found = environment(Limits(cpus=2), ours)
+        found = environment(plain_limits(cpus=2), ours)
         assert {name for name in ours if found.get(name) == ours[name]} == {
             "PATH",
             "HOME",

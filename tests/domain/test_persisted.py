@@ -86,6 +86,7 @@ specs = st.builds(
         JudgePolicy,
         min_rows=st.integers(1, 10**6),
         improvement=finite,
+        confidence=st.floats(0.5, 0.999),
         floors=scores,
         max_slice_loss=st.none() | finite,
     ),

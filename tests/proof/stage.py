@@ -129,7 +129,9 @@ class Stage:
         policy = WorkerPolicy(
             models=self.world.models,
             start="earliest",
+            flush_every=timedelta(seconds=2),
             flush_bytes=self.scale.flush_bytes,
+            memory=2 * 2**30,
             snapshot_every=timedelta(seconds=self.scale.snapshot_every),
         )
         self.worker = self.running = Worker(policy, parts, "here/1")

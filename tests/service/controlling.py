@@ -14,7 +14,7 @@ from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job, job_for
-from retrainer.domain.deciding.situation import DecisionPolicy, Guards
+from retrainer.domain.deciding.situation import DecisionPolicy
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.judging.challenge import Differences
 from retrainer.domain.judging.order import (
@@ -27,9 +27,8 @@ from retrainer.domain.judging.order import (
     TrainingResult,
     TrainingSpec,
 )
-from retrainer.domain.judging.verdicts import Gate, JudgePolicy, Verdict
+from retrainer.domain.judging.verdicts import Gate, Verdict
 from retrainer.domain.metrics.windows import CountWindow
-from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Micros
 from retrainer.ports.clock import Stopped
 from retrainer.ports.manifest.decisions import Step
@@ -41,8 +40,9 @@ from retrainer.service.jobs.dataset import DatasetBuilder
 from retrainer.service.jobs.parts import JobParts, KnownSoFar
 from retrainer.service.jobs.promotion import Promotions
 from retrainer.service.jobs.run import JobRun
-from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.service.policy import ModelPolicy
 from tests.clock import FakeClock
+from tests.plain import plain_guards, plain_judge, plain_limits, plain_promotion, plain_threshold
 from tests.service.world import FLIGHTS, MINUTE, World, at
 
 REGISTERED = "flights-model"
@@ -50,13 +50,13 @@ REGISTERED = "flights-model"
 
 def model(**changes: Any) -> ModelPolicy:
     """A policy for flights that retrains when accuracy over 10 outcomes falls below 0.6; `guards` by name."""
-    guards = Guards(**{"min_labels": 10, "cooldown": 30 * MINUTE, "per_day": 10, **changes.pop("guards", {})})
+    guards = plain_guards(**{"min_labels": 10, "cooldown": 30 * MINUTE, "per_day": 10, **changes.pop("guards", {})})
     rows = changes.pop("rows", RowsPolicy(kind="all"))
     ingest = changes.pop("ingest", FLIGHTS)
     deciding = DecisionPolicy(
         model=ingest.model, guards=guards, rows=rows, holdout=0.5, min_holdout=5, **changes.pop("deciding", {})
     )
-    low = Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.6)
+    low = plain_threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.6)
     facts: dict[str, Any] = {
         "name": ingest.model,
         "task": "classification",
@@ -64,8 +64,9 @@ def model(**changes: Any) -> ModelPolicy:
         "watch": WatchPolicy(triggers={"low_accuracy": low}),
         "deciding": deciding,
         "recipe": Recipe(estimator="a.b.Estimator", params={"depth": 3}, rows=rows, holdout=0.5),
-        "judge": JudgePolicy(min_rows=5),
-        "promotion": PromotionPolicy(registered_model=REGISTERED, takes_effect=5 * MINUTE),
+        "judge": plain_judge(min_rows=5),
+        "limits": plain_limits(),
+        "promotion": plain_promotion(registered_model=REGISTERED, takes_effect=5 * MINUTE),
     }
     return ModelPolicy(**{**facts, **changes})
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from retrainer.service.supervisor import REFUSED, Supervisor
+from retrainer.errors import ExitCode
+from retrainer.service.supervisor import Supervisor
 from tests.clock import FakeClock
 from tests.entries import Entries
 
@@ -146,8 +147,8 @@ def test_a_role_that_ran_steadily_is_forgiven(machine: Machine) -> None:
 
 def test_a_role_that_refuses_ends_the_service(machine: Machine) -> None:
     machine.watch(1)
-    machine.roles.running["worker"].code = REFUSED
-    assert machine.supervisor.run(Stop(machine.clock, 1000)) == REFUSED == 3
+    machine.roles.running["worker"].code = ExitCode.OUTSIDE
+    assert machine.supervisor.run(Stop(machine.clock, 1000)) == 3
     assert machine.roles.running["controller"].asked
     assert len(machine.roles.started) == 2
     assert machine.entries.of("role.restarted") == []

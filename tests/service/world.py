@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from retrainer.adapters.background import InlineBackground
@@ -188,6 +189,7 @@ class World:
         policy = WorkerPolicy(
             models=self.models,
             start=self.start,
+            flush_every=timedelta(seconds=2),
             flush_bytes=self.flush_bytes,
             memory=self.memory_limit,
             poison_limit=self.poison_limit,

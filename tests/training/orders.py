@@ -22,8 +22,9 @@ from retrainer.domain.judging.order import (
     TrainingResult,
     TrainingSpec,
 )
-from retrainer.domain.judging.verdicts import Gate, JudgePolicy
+from retrainer.domain.judging.verdicts import Gate
 from retrainer.domain.values import SECOND, canonical
+from tests.plain import plain_judge
 
 BOOSTING = "sklearn.ensemble.HistGradientBoostingClassifier"
 SPIES = "tests.training.spies"
@@ -36,7 +37,7 @@ SPEC = TrainingSpec(
     metrics=("accuracy", "f1_macro"),
     positive="late",
     recipe=Recipe(estimator=BOOSTING, params={"max_iter": 20}, rows=RowsPolicy(kind="all")),
-    judge=JudgePolicy(min_rows=100),
+    judge=plain_judge(min_rows=100),
     judgement=1,
     champion_version=None,
     dataset_digest="",

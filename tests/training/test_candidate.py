@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from retrainer.domain.judging.order import RowsPolicy, TrainingSpec
-from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.child import run
 from retrainer.training.dataset import TrainingRows
 from retrainer.training.selection import known_before
+from tests.plain import plain_judge
 from tests.training.orders import SPEC, flights, place, result_in
 
 AUTO = replace(SPEC, recipe=replace(SPEC.recipe, rows=RowsPolicy(kind="auto")))
@@ -60,7 +60,7 @@ def test_one_can_be_the_champion_of_the_next() -> None:
 def stepwise() -> TrainingSpec:
     """An order of a candidate that walks forward over the newest rows, which the champion has not seen."""
     known_to = int(TrainingRows.of(flights()).predicted_at[999])
-    return replace(SPEC, champion_version="1", champion_trained_to=known_to, judge=JudgePolicy(min_rows=100))
+    return replace(SPEC, champion_version="1", champion_trained_to=known_to, judge=plain_judge(min_rows=100))
 
 
 def test_against_a_champion_a_candidate_learns_from_each_step_before_the_next() -> None:
@@ -102,7 +102,7 @@ def test_nothing_of_the_future_is_learnt(kind: str) -> None:
     """The labels of the held-out rows, and those that came after the holdout began, turn without a trace."""
     frame = flights()
     recipe = replace(SPEC.recipe, rows=RowsPolicy(kind=kind))  # type: ignore[arg-type]  # parametrised text
-    spec = replace(SPEC, recipe=recipe, judge=JudgePolicy(min_rows=100))
+    spec = replace(SPEC, recipe=recipe, judge=plain_judge(min_rows=100))
     plain = make_candidate(spec, TrainingRows.of(frame), None)
     begins = int(plain.held.predicted_at[0])
     unknown = frame["$known_at"] > begins

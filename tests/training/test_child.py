@@ -15,13 +15,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from retrainer.domain.judging.order import DATASET_FILE, RESULT_FILE, SPEC_FILE, RowsPolicy, TrainingResult
-from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.training.child import run
 from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
 from retrainer.training.models import save
 from retrainer.training.pipeline import kinds_read
 from retrainer.training.selection import known_before
+from tests.plain import plain_judge
 from tests.training.orders import BOOSTING, FEATURES, SPEC, SPIES, flights, gate, place, result_in
 
 DUMMY = "sklearn.dummy.DummyClassifier"
@@ -52,7 +52,7 @@ def refused(folder: Path, **changes: Any) -> str:
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A job without a champion, whose candidate is accepted."""
     folder = tmp_path_factory.mktemp("good")
-    trained(folder, estimator=BOOSTING, params={"max_iter": 20}, judge=JudgePolicy(floors={"f1_macro": 0.6}))
+    trained(folder, estimator=BOOSTING, params={"max_iter": 20}, judge=plain_judge(floors={"f1_macro": 0.6}))
     return folder
 
 
@@ -137,7 +137,7 @@ class TestTheModel:
 class TestAgainstAChampion:
     def test_a_worse_one_is_replaced_and_a_better_one_is_kept(self, tmp_path: Path) -> None:
         """Swapped, candidate and champion must swap their counts and the answer."""
-        bad = trained(tmp_path / "bad", estimator=DUMMY, params={}, judge=JudgePolicy(min_rows=10_000))
+        bad = trained(tmp_path / "bad", estimator=DUMMY, params={}, judge=plain_judge(min_rows=10_000))
         assert bad.verdict is not None
         assert not bad.verdict.accepted
         assert not (tmp_path / "bad" / "model").exists()

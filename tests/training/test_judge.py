@@ -14,12 +14,13 @@ from sklearn.metrics import roc_auc_score
 
 from retrainer.domain.answers import with_score
 from retrainer.domain.judging.challenge import RowLoss
-from retrainer.domain.judging.verdicts import Bench, HeldOut, JudgePolicy, judge
+from retrainer.domain.judging.verdicts import Bench, HeldOut, judge
 from retrainer.domain.metrics.registry import METRICS
 from retrainer.training.comparing import Bootstrap, MeanTest, standard_error
 from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of, last_labels
 from retrainer.training.losses import differences, losses, row_loss
+from tests.plain import plain_judge
 from tests.training.orders import SPEC
 
 
@@ -76,7 +77,7 @@ class TestBootstrap:
 
     def test_equal_models_are_accepted_as_rarely_as_promised(self) -> None:
         """120 judgements with fixed seeds; their share of the error is 2 % each, and 5 % is the promise."""
-        judging = bench("balanced_accuracy", judge=JudgePolicy(min_rows=10))
+        judging = bench("balanced_accuracy", judge=plain_judge(min_rows=10))
         bootstrap = Bootstrap(bench=judging, alpha=judging.error_share, seed=0, fewest=400)
         judging = replace(judging, compare=bootstrap.compare)
         accepted = 0

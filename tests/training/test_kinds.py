@@ -16,9 +16,9 @@ import pytest
 
 from retrainer.domain.judging.challenge import PairedTest, RowLoss
 from retrainer.domain.judging.order import RowsPolicy, TrainingResult, TrainingSpec
-from retrainer.domain.judging.verdicts import JudgePolicy
 from retrainer.domain.values import SECOND
 from retrainer.training.child import run
+from tests.plain import plain_judge
 from tests.training.orders import REGRESSION, SPEC, SPIES, delays, flights, gate, place, result_in
 
 MEAN = "sklearn.dummy.DummyRegressor"
@@ -45,7 +45,7 @@ class TestRegression:
     @staticmethod
     def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = tmp_path_factory.mktemp("delays")
-        trained(folder, delays(), REGRESSION, judge=JudgePolicy(min_rows=100, floors={"mae": 15, "r2": 0.5}))
+        trained(folder, delays(), REGRESSION, judge=plain_judge(min_rows=100, floors={"mae": 15, "r2": 0.5}))
         return folder
 
     def test_is_judged_by_its_errors(self, folder: Path) -> None:
@@ -81,7 +81,7 @@ class TestRegression:
 
     def test_a_champion_is_beaten_by_errors_that_are_lower(self, tmp_path: Path, folder: Path) -> None:
         mean = trained(
-            tmp_path / "mean", delays(), REGRESSION, estimator=MEAN, params={}, judge=JudgePolicy(min_rows=9_999)
+            tmp_path / "mean", delays(), REGRESSION, estimator=MEAN, params={}, judge=plain_judge(min_rows=9_999)
         )
         _copy(folder / "model", tmp_path / "good" / "champion")
         changes = {"estimator": MEAN, "params": {}, "refit": False}

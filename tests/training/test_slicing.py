@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from retrainer.domain.judging.verdicts import Gate, HeldOut, JudgePolicy
+from retrainer.domain.judging.verdicts import Gate, HeldOut
 from retrainer.training.candidate import asking, make_candidate
 from retrainer.training.dataset import TrainingRows
 from retrainer.training.judge import bench_of
 from retrainer.training.slicing import slices_gate
+from tests.plain import plain_judge
 from tests.training.orders import SPEC, flights
 
 SLICES = {"carrier": None, "far": "distance > 500"}
@@ -32,7 +33,7 @@ def gate_of(
         usual=labels,
         last=labels,
     )
-    bench = bench_of(replace(SPEC, metrics=("accuracy",), judge=JudgePolicy(max_slice_loss=limit)))
+    bench = bench_of(replace(SPEC, metrics=("accuracy",), judge=plain_judge(max_slice_loss=limit)))
     return slices_gate(bench, SLICES, held, compared)
 
 
@@ -83,7 +84,7 @@ def test_a_candidate_that_ruins_one_carrier_is_rejected() -> None:
     ua = (frame["carrier"] == "UA") & (frame.index < 1_500)
     poisoned.loc[ua, "$label"] = poisoned.loc[ua, "$label"].map({"late": "on_time", "on_time": "late"})
     spec = replace(
-        SPEC, champion_version="1", slices={"carrier": None}, judge=JudgePolicy(min_rows=100, max_slice_loss=0.05)
+        SPEC, champion_version="1", slices={"carrier": None}, judge=plain_judge(min_rows=100, max_slice_loss=0.05)
     )
     result = make_candidate(spec, TrainingRows.of(poisoned), asking(champion, spec)).result
     assert result.verdict is not None

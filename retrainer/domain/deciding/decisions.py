@@ -17,6 +17,9 @@ BOOTSTRAP: Final = "bootstrap"
 MANUAL: Final = "manual"
 """The trigger of a person's request."""
 
+SCHEDULE: Final = "schedule"
+"""The kind of the triggers that fire by the clock."""
+
 
 class DecisionAnswer(StrEnum):
     """The two answers."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
-from retrainer.domain.deciding.decisions import Decision, DecisionAnswer, decide
+from retrainer.domain.deciding.decisions import SCHEDULE, Decision, DecisionAnswer, decide
+from retrainer.domain.deciding.due import due_names
 from retrainer.domain.deciding.jobs import Job, job_for
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.situation import Covered, DecisionPolicy, Situation, Unfair
@@ -35,8 +36,6 @@ JOBS_REMEMBERED: Final = 50
 
 JOBS_THAT_TELL: Final = 10
 """The newest, of which triggers hear what they came to; older ones weigh a thousandth."""
-
-_DUE_KINDS: Final = frozenset({"trial", "volume"})
 
 
 class Timetable(Protocol):
@@ -98,7 +97,8 @@ class Deliberation:
         self._jobs = list(jobs)
         self._manifest = manifest
         self._kinds = {name: trigger.kind for name, trigger in policy.watch.triggers.items()}
-        self._kinds |= dict.fromkeys(policy.schedules, "schedule")
+        self._kinds |= dict.fromkeys(policy.schedules, SCHEDULE)
+        self._due_names = due_names(policy.watch.triggers, policy.schedules)
         self._champions = champions or {}
         self._drift = drift
         self._watch: Watch | None = None
@@ -303,8 +303,7 @@ class Deliberation:
         self._tried = None
         self._taken.jobs.append(job)
         readings = {
-            name: Reading() if self._kinds.get(name) in _DUE_KINDS else reading
-            for name, reading in self.memory.readings.items()
+            name: Reading() if name in self._due_names else reading for name, reading in self.memory.readings.items()
         }
         self._remember(latched={}, since_job=0, readings=readings)
         self._news = True
@@ -319,6 +318,7 @@ class Deliberation:
             labels=self.memory.seen if self.memory.champion is not None else self.memory.total,
             rows=self._rows(first_open),
             due=self._due(),
+            due_names=self._due_names,
             began=began,
             rows_since=0 if began is None else self._totals.since(slot_of(began)),
             new_labels=self.memory.since_job,
@@ -346,9 +346,8 @@ class Deliberation:
         return None if reading is None else Covered(relative=reading.relative, evidence=coverage_facts(reading) or {})
 
     def _due(self) -> frozenset[str]:
-        triggers = self.policy.watch.triggers
         fired = {name for name, reading in self.memory.readings.items() if reading.fired}
-        return frozenset(self.memory.latched) | {name for name in fired if triggers[name].kind in _DUE_KINDS}
+        return frozenset(self.memory.latched) | (fired & self._due_names)
 
     def _rows(self, first_open: Slot) -> int:
         """Outcomes that the policy for rows could use; what has not matured is not known here and left to training."""
@@ -372,7 +371,7 @@ class Deliberation:
                 )
                 self._news = True
                 if name not in latched:
-                    self._taken.facts.append(TriggerChanged(name=name, kind="schedule", reading=reading))
+                    self._taken.facts.append(TriggerChanged(name=name, kind=SCHEDULE, reading=reading))
 
     def _own(self, slot: Slot, tallies: Tallied) -> Counter[tuple[str, str]]:
         watch, own = self._begun(), Counter[tuple[str, str]]()

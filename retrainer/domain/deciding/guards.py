@@ -16,8 +16,6 @@ DAY: Final[Micros] = 86_400 * SECOND
 
 _MOST_DOUBLINGS: Final = 6
 
-_DUE_KINDS: Final = frozenset({"manual", "schedule", "trial", "volume"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
@@ -162,8 +160,7 @@ def _in_vain(situation: Situation) -> list[PastJob]:
 
 
 def _was_for_quality(situation: Situation, job: PastJob) -> bool:
-    kinds = {situation.kinds.get(name, name) for name in job.triggers}
-    return not kinds or not kinds <= _DUE_KINDS
+    return not job.triggers or not job.triggers <= situation.due_names
 
 
 def _cooldown(policy: DecisionPolicy, situation: Situation) -> Hold | None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final
+from typing import Final, assert_never
 
 from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.situation import PastJob
-from retrainer.domain.judging.challenge import PairedTest
+from retrainer.domain.judging.challenge import Differences, PairedTest, RowLoss, judging_on
 from retrainer.domain.judging.order import TrainingResult
+from retrainer.domain.judging.verdicts import Answer, JudgePolicy
 from retrainer.domain.values import Micros
 
 
@@ -38,6 +39,54 @@ _SUCCEEDED: Final = {
     JobState.CHALLENGING: False,
     JobState.FAILED: False,
 }
+
+
+class PromotionMode(StrEnum):
+    """What becomes of a candidate that has shown what it must."""
+
+    AUTOMATIC = "automatic"
+    """It is registered and takes the champion's alias; one about which too little is known is judged on."""
+    REGISTER = "register"
+    """It is registered, and a person moves the alias."""
+
+
+def once_accepted(mode: PromotionMode) -> JobState:
+    """Where the job of an accepted candidate ends."""
+    match mode:
+        case PromotionMode.AUTOMATIC:
+            return JobState.PROMOTED
+        case PromotionMode.REGISTER:
+            return JobState.ACCEPTED
+        case _:
+            assert_never(mode)
+
+
+def after_verdict(answer: Answer, mode: PromotionMode) -> JobState:
+    """Where the verdict about a candidate takes its job: to its end, or to `CHALLENGING`."""
+    match answer:
+        case "accept":
+            return once_accepted(mode)
+        case "inconclusive":
+            return JobState.CHALLENGING if mode is PromotionMode.AUTOMATIC else JobState.REJECTED
+        case "reject":
+            return JobState.REJECTED
+        case _:
+            assert_never(answer)
+
+
+def after_look(test: PairedTest, mode: PromotionMode) -> JobState:
+    """Where a look at a challenger takes its job: to its end, or on with `CHALLENGING`."""
+    match test.answer:
+        case "better":
+            return once_accepted(mode)
+        case "worse":
+            return JobState.REJECTED
+        case None:
+            return JobState.CHALLENGING
+        case _:
+            assert_never(test.answer)
+
+
 MAX_ATTEMPTS: Final = 3
 """How often a training may be started that ends without a result (a crash, not a stop) before its job has failed."""
 
@@ -58,6 +107,17 @@ class Challenge:
     begun_wall: Micros
     judged_to: Micros
     outcomes: int = 0
+
+    def after(self, compared: Differences | None, judged_to: Micros, outcomes: int) -> Challenge:
+        """After another look. One that failed (None) has judged nothing; its rows are looked at again with newer ones.
+
+        Args:
+            judged_to: rows predicted before this time were compared.
+            outcomes: how many of the model were known at the look.
+        """
+        if compared is None:
+            return replace(self, outcomes=outcomes)
+        return replace(self, test=self.test.update(compared), judged_to=judged_to, outcomes=outcomes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +173,24 @@ class Job:
     def with_state(self, state: JobState, **changes: object) -> Job:
         """The same job one step on."""
         return replace(self, state=state, **changes)  # type: ignore[arg-type]  # the names are this class's own
+
+    def challenging(
+        self, judge: JudgePolicy, version: str, row_loss: RowLoss | None, *, at: Micros, now: Micros, outcomes: int
+    ) -> Job:
+        """The job from the moment on at which its candidate becomes the challenger.
+
+        Args:
+            at: in event time; now: in wall time.
+            outcomes: how many of the model are known.
+        """
+        challenge = Challenge(
+            test=judging_on(judge, self.judgement, row_loss or RowLoss()),
+            begun=at,
+            begun_wall=now,
+            judged_to=self.known_by,
+            outcomes=outcomes,
+        )
+        return self.with_state(JobState.CHALLENGING, version=version, challenge=challenge)
 
     def end(self, state: JobState, now: Micros, error: str = "") -> Job:
         """The job at its end."""

@@ -11,18 +11,18 @@ from typing import Any
 from retrainer.domain.deciding.conditions import Condition
 from retrainer.domain.judging.order import RowsPolicy, rows_needed_after_change
 from retrainer.domain.triggers.base import Reading
-from retrainer.domain.values import SECOND, Micros, Slot, slot_start
+from retrainer.domain.values import Micros, Slot, slot_start
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
     """What must hold before a trigger may launch anything. `cooldown` in microseconds."""
 
-    min_labels: int = 500
-    min_coverage: float = 0.5
+    min_labels: int
+    min_coverage: float
     """Share of the labels that are usual at their predictions' age."""
-    cooldown: Micros = 6 * 3600 * SECOND
-    per_day: int = 4
+    cooldown: Micros
+    per_day: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +31,10 @@ class DecisionPolicy:
 
     model: str
     condition: Condition | None = None
-    guards: Guards = Guards()
+    guards: Guards
     rows: RowsPolicy = field(default_factory=RowsPolicy)
-    holdout: float = 0.25
-    min_holdout: int = 300
+    holdout: float
+    min_holdout: int
     observe: bool = False
 
     @property
@@ -99,7 +99,9 @@ class Situation:
     rows: int
     """Outcomes that training could use under the policy for rows."""
     due: frozenset[str] = frozenset()
-    """The triggers among those that fired that look at no quality: it is time, or there is enough to learn from."""
+    """The triggers among those that fired that did so because something is due (see `due.due_names`)."""
+    due_names: frozenset[str] = frozenset()
+    """All of that kind, those of past jobs among them."""
     began: Micros | None = None
     """When the change that asks for a retraining is estimated to have begun."""
     rows_since: int = 0

@@ -52,6 +52,15 @@ class JoinPolicy:
         """
         return 3 * self.horizon + self.lateness
 
+    def mature_after(self, delay: Micros | None) -> Micros:
+        """At which age outcomes are mature, where labels have come by `delay`; None: none has come.
+
+        Never later than the longest delay that joins; and not before the absence of a label means something, as the
+        younger outcomes would be those that came with a label.
+        """
+        least = self.absent.after if self.absent is not None else 0
+        return least if delay is None else max(least, min(delay, self.max_delay))
+
     def admits(self, prediction: Prediction, label: Label) -> bool:
         """Whether the label's time lets it join: at most `max_delay` after, at most the horizon before."""
         return -self.horizon <= label.time - prediction.time <= self.max_delay

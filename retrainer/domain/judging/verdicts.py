@@ -26,9 +26,9 @@ class JudgePolicy:
         max_slice_loss: by how much it may be worse in a slice, in the metric's unit; None where slices do not judge.
     """
 
-    min_rows: int = 300
-    improvement: float = 0.0
-    confidence: float = 0.95
+    min_rows: int
+    improvement: float
+    confidence: float
     floors: Mapping[str, float] = field(default_factory=dict)
     max_slice_loss: float | None = None
 

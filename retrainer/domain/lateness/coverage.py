@@ -20,6 +20,12 @@ from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros, Slot
 MATURE: Final = 0.95
 """An outcome is mature at an age by which so large a share of the labels that came had come."""
 
+
+def mature_place(n: int) -> int:
+    """The place, among `n` delays from the shortest to the longest, of the one by which outcomes are mature."""
+    return min(n - 1, int(MATURE * n))
+
+
 SETTLED: Final = 0.99
 """The same for a sample that must miss nobody: where it is 5 % that are late, they may all be of one class."""
 

@@ -112,6 +112,15 @@ class Trigger(Protocol):
         ...
 
 
+def fires_when_due(trigger: Trigger) -> bool:
+    """Whether it fires because it is time, or because there is enough to learn from, and looks at no quality.
+
+    Those that say `due = True` do. Such a firing ends with the job that it launches, waits neither for a fair sample of
+    labels nor after candidates that were not taken, and what becomes of its job says nothing about a change.
+    """
+    return bool(getattr(trigger, "due", False))
+
+
 def wants_every_slot(trigger: Trigger) -> bool:
     """Whether a trigger is asked too where a slot held outcomes, but none of the champion's.
 

@@ -66,8 +66,8 @@ class Change:
 
     kind: ClassVar[str] = "change"
 
-    metric: str = "accuracy"
-    confidence: float = 0.95
+    metric: str
+    confidence: float
     reference: int = REFERENCE
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
     _last: list[tuple[State, Stakes]] = field(default_factory=list, init=False, repr=False, compare=False)

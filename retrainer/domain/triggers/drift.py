@@ -31,10 +31,10 @@ class Drift:
     kind: ClassVar[str] = "drift"
     every_slot: ClassVar[bool] = True
 
-    newest: Window = field(default_factory=lambda: CountWindow(outcomes=2000))
+    newest: Window
     features: tuple[str, ...] | None = None
-    confidence: float = 0.95
-    launches: bool = False
+    confidence: float
+    launches: bool
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
     """Of outcomes, as the protocol has it; this trigger looks at none."""
 

@@ -56,10 +56,10 @@ class Drop:
     metric: str
     by: float
     window: Window
-    breaches: tuple[int, int] = (1, 1)
-    confident: bool = False
+    breaches: tuple[int, int]
+    confident: bool
     positive: str | None = None
-    min_labels: int = 500
+    min_labels: int
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Between evaluations the last answer stands."""

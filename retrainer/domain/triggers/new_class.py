@@ -23,7 +23,7 @@ class NewClass:
     kind: ClassVar[str] = "new_class"
     every_slot: ClassVar[bool] = True
 
-    labels: int = 1
+    labels: int
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:

@@ -27,8 +27,8 @@ class Threshold:
     above: float | None = None
     warn_below: float | None = None
     warn_above: float | None = None
-    breaches: tuple[int, int] = (1, 1)
-    confident: bool = False
+    breaches: tuple[int, int]
+    confident: bool
     positive: str | None = None
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:

@@ -91,11 +91,12 @@ class Trial:
 
     kind: ClassVar[str] = "trial"
     every_slot: ClassVar[bool] = True
+    due: ClassVar[bool] = True
 
-    times: float = 1.0
+    times: float
     price: float | None = None
-    least: int = 1200
-    metric: str = "accuracy"
+    least: int
+    metric: str
     positive: str | None = None
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
 

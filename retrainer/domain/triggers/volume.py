@@ -16,6 +16,7 @@ class Volume:
 
     kind: ClassVar[str] = "volume"
     every_slot: ClassVar[bool] = True
+    due: ClassVar[bool] = True
 
     labels: int
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))

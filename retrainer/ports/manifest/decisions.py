@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from retrainer.domain.deciding.decisions import Decision
@@ -18,9 +19,21 @@ from retrainer.ports.manifest.progress import StoredProgress
 from retrainer.ports.manifest.segments import StoredSegment
 
 
+class RequestKind(StrEnum):
+    """What people may ask for."""
+
+    RETRAIN = "retrain"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person asked for: `retrain`, `pause`, `resume`. `answer` is empty until it has been taken up."""
+    """What a person asked for. `answer` is empty until it has been taken up.
+
+    Attributes:
+        kind: as it is stored; another version may have stored one that is no `RequestKind` of this one.
+    """
 
     request_id: str
     model: str

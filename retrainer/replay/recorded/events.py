@@ -24,7 +24,7 @@ from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
-from retrainer.config.settings import KafkaSettings
+from retrainer.config.settings import KafkaSettings, StateSettings
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.events import Partition
@@ -115,7 +115,16 @@ def _worker(
         clock=clock,
         logger=structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop]),
     )
-    return Worker(WorkerPolicy(models=(policy.ingest,), start="earliest", poison_limit=2**62), parts, "replay")
+    usual = StateSettings()
+    worker = WorkerPolicy(
+        models=(policy.ingest,),
+        start="earliest",
+        flush_every=usual.flush.every,
+        flush_bytes=usual.flush.bytes,
+        memory=usual.memory,
+        poison_limit=2**62,
+    )
+    return Worker(worker, parts, "replay")
 
 
 def _drop(*_: object) -> Never:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy
-from retrainer.domain.deciding.jobs import Job, JobState
+from retrainer.domain.deciding.jobs import Job, JobState, PromotionMode, after_verdict
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.watch import ModelMemory, TriggerChanged
 from retrainer.domain.judging.order import TrainingResult
@@ -236,8 +236,6 @@ class _Engine:
             return
         judging = ReplayChallenger(trainer=self._trainer, challenger=ran.version, champion=self._champion)
         job, why = judging.look(ran.job, self._moment(now), self.played.served)
-        if job.state is JobState.REGISTERED:
-            job = job.end(JobState.PROMOTED, now)
         if job != ran.job:
             self._step(ran, job, why)
 
@@ -296,11 +294,6 @@ def _learned_from(table: Table) -> Served:
     return served
 
 
-def state_after(result: TrainingResult, mode: Literal["automatic", "register"]) -> JobState:
-    """As jobs of the service go on; who only registers has no challengers."""
-    if result.verdict is None:
-        return JobState.FAILED
-    answer = result.verdict.answer
-    if answer == "accept":
-        return JobState.ACCEPTED if mode == "register" else JobState.PROMOTED
-    return JobState.CHALLENGING if answer == "inconclusive" and mode == "automatic" else JobState.REJECTED
+def state_after(result: TrainingResult, mode: PromotionMode) -> JobState:
+    """As jobs of the service go on."""
+    return JobState.FAILED if result.verdict is None else after_verdict(result.verdict.answer, mode)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from retrainer.domain.deciding.jobs import Challenge, Job, JobState
-from retrainer.domain.judging.challenge import Differences, RowLoss, judging_on
+from retrainer.domain.deciding.jobs import Job, JobState, after_look
+from retrainer.domain.judging.challenge import Differences
 from retrainer.domain.values import SLOT_WIDTH, Micros
 from retrainer.replay.table.learning import Served, Trainer
 from retrainer.replay.table.models import Version
@@ -27,15 +27,14 @@ class Moment:
 
 def challenged(trainer: Trainer, job: Job, version: Version, at: Moment) -> Job:
     """The job from the moment on at which its candidate becomes the challenger."""
-    result = version.result
-    challenge = Challenge(
-        test=judging_on(trainer.policy.judge, job.judgement, result.row_loss or RowLoss()),
-        begun=at.watermark,
-        begun_wall=at.now,
-        judged_to=job.known_by,
+    return job.challenging(
+        trainer.policy.judge,
+        version.name,
+        version.result.row_loss,
+        at=at.watermark,
+        now=at.now,
         outcomes=at.outcomes,
     )
-    return job.with_state(JobState.CHALLENGING, version=version.name, challenge=challenge)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class ReplayChallenger:
     champion: Version
 
     def look(self, job: Job, at: Moment, served: Served) -> tuple[Job, str]:
-        """The job after a look, if there is news about it, and why it has ended; `registered`: it is better."""
+        """The job after a look, if there is news about it, and why it has ended."""
         challenge = job.challenge
         assert challenge is not None
         if not is_due(job, self.trainer.policy, at.outcomes):
@@ -59,15 +58,11 @@ class ReplayChallenger:
         usable = self.trainer.known(known_by, served, after=challenge.judged_to)
         if usable is None or len(usable.rows) < FEWEST_ROWS:
             return job, ""
-        challenge = replace(challenge, outcomes=at.outcomes)
         compared = self._compared(job, usable.rows)
-        if compared is None:
-            return replace(job, challenge=challenge), ""
-        test, judged_to = challenge.test.update(compared), known_by - usable.mature_after + 1
-        job = replace(job, challenge=replace(challenge, test=test, judged_to=judged_to))
-        if test.answer == "worse":
-            return dropped(job, at.now), test.words
-        return (job, "") if test.answer is None else (job.with_state(JobState.REGISTERED), test.words)
+        challenge = challenge.after(compared, known_by - usable.mature_after + 1, at.outcomes)
+        job = replace(job, challenge=challenge)
+        ahead = after_look(challenge.test, self.trainer.policy.promotion.mode)
+        return (job, "") if ahead is JobState.CHALLENGING else (job.end(ahead, at.now), challenge.test.words)
 
     def _compared(self, job: Job, rows: TrainingRows) -> Differences | None:
         """How both fared on new rows; None where one of them failed: they are looked at again with the next ones."""

@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.judging.order import DatasetColumn, RowsPolicy, TrainingResult
+from retrainer.domain.lateness.coverage import mature_place
 from retrainer.domain.values import Micros
 from retrainer.errors import RetrainerError
 from retrainer.replay.table.flow import known_outcomes, known_since, place_of
@@ -24,9 +25,6 @@ from retrainer.training.candidate import asking, classes_in, make_candidate
 from retrainer.training.checks import profile
 from retrainer.training.dataset import TrainingRows
 from retrainer.training.fit import Fitter
-
-_USUAL_SHARE = 0.95
-"""Outcomes count as mature at the age by which this share of the labels seen has come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,16 +98,15 @@ class Trainer:
         return Usable(rows=self.rows(rows[chosen], truth[chosen], since[chosen], served), mature_after=mature_after)
 
     def _mature_after(self, delays: npt.NDArray[np.int64]) -> Micros:
-        """As the service has it: the delay within which most outcomes were known. Leaves them in another order."""
+        """As the service has it: the age at which outcomes are mature. Leaves the delays in another order."""
         if self.policy.mature_after is not None:
             return self.policy.mature_after
         join = self.policy.ingest.join
-        least = join.absent.after if join.absent is not None else 0
         if not len(delays):
-            return least
-        place = min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))
+            return join.mature_after(None)
+        place = mature_place(len(delays))
         delays.partition(place)  # in place: there are as many as the table has rows
-        return max(least, min(int(delays[place]), join.max_delay))
+        return join.mature_after(int(delays[place]))
 
     def _attempt(self, job: Job, champion: Version, served: Served) -> Trained:
         usable = self.known(job.known_by, served)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
+from typing import assert_never
 
 from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import Job
@@ -15,11 +16,11 @@ from retrainer.domain.values import Micros, iso
 from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock, Stopped
-from retrainer.ports.manifest.decisions import DecisionState, Request, Step
+from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind, Step
 from retrainer.ports.manifest.lease import Lease
 from retrainer.ports.manifest.progress import StoredProgress
 from retrainer.ports.registry import Registry
-from retrainer.service.control.deciding import Decider, DecisionRound, News
+from retrainer.service.control.deciding import Decider, DecisionRound, News, kind_of
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.control.housekeeping import Housekeeping
 from retrainer.service.control.silence import SilencePolicy, SilenceWatch
@@ -210,8 +211,7 @@ class Controller:
         for fact in done.facts:
             _tell_fact(log, fact)
         for request in done.answered:
-            if request.kind != "retrain":
-                log.info("model.paused" if request.kind == "pause" else "model.resumed", reason=request.reason)
+            _tell_request(log, request)
         for decision in done.decisions:
             job = next((job for job in done.jobs if job.decision_id == decision.decision_id), None)
             facts = {
@@ -302,6 +302,20 @@ class _RunningJob:
             self.run.run(self._stop)
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self.crashed = error
+
+
+def _tell_request(log: Logger, request: Request) -> None:
+    match kind_of(request):
+        case RequestKind.PAUSE:
+            log.info("model.paused", reason=request.reason)
+        case RequestKind.RESUME:
+            log.info("model.resumed", reason=request.reason)
+        case RequestKind.RETRAIN:
+            pass  # its decision is told
+        case None:
+            log.warning("request.unknown", kind=request.kind)
+        case kind:
+            assert_never(kind)
 
 
 def _tell_fact(log: Logger, fact: Fact) -> None:

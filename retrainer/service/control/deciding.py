@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import assert_never
 
 import msgspec
 
@@ -14,7 +15,7 @@ from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.watch import Fact, ModelMemory
 from retrainer.domain.values import Micros, Slot, slot_of
-from retrainer.ports.manifest.decisions import DecisionState, Request, SlotRange, Step
+from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind, SlotRange, Step
 from retrainer.ports.manifest.lease import Lease
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.policy import ModelPolicy
@@ -130,11 +131,20 @@ class Decider:
         return oldest if arrivals is None else min(oldest, arrivals)
 
     def _answer(self, request: Request, now: Micros) -> str:
-        if request.kind == "retrain":
-            decision = self._deliberation.answer(request.request_id, request.reason, now)
-            return decision.decision_id if decision else "nothing to decide"
-        self._deliberation.pause(request.reason if request.kind == "pause" else None)
-        return "done"
+        match kind_of(request):
+            case RequestKind.RETRAIN:
+                decision = self._deliberation.answer(request.request_id, request.reason, now)
+                return decision.decision_id if decision else "nothing to decide"
+            case RequestKind.PAUSE:
+                self._deliberation.pause(request.reason)
+                return "done"
+            case RequestKind.RESUME:
+                self._deliberation.pause(None)
+                return "done"
+            case None:
+                return f"nobody knows a request to {request.kind}"
+            case kind:
+                assert_never(kind)
 
     def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[DecisionRound, Step | None]:
         taken = self._deliberation.take()
@@ -151,6 +161,11 @@ class Decider:
             jobs=taken.jobs,
             answers=answers,
         )
+
+
+def kind_of(request: Request) -> RequestKind | None:
+    """What a person asked for; None where this version does not know it."""
+    return RequestKind(request.kind) if request.kind in tuple(RequestKind) else None
 
 
 def _by_slot(tallies: Tallied) -> list[tuple[Slot, Tallied]]:

@@ -23,11 +23,11 @@ class WorkerPolicy:
 
     models: tuple[IngestPolicy, ...]
     start: Start
-    flush_every: timedelta = timedelta(seconds=2)
-    flush_bytes: int = 64 * 2**20
+    flush_every: timedelta
+    flush_bytes: int
     shard: str = "ingest"
     snapshot_every: timedelta = timedelta(minutes=5)
-    memory: int = 2 * 2**30
+    memory: int
     """In bytes: what the worker's process may have resident."""
     poison_limit: int = 1000
     """So many records in a row that no model can use halt their topic."""

@@ -104,11 +104,8 @@ class ChallengerLook:
 
     def judged(self, look: Look, result: TrainingResult | None, ended: TrainingEnded, outcomes: int) -> Job:
         """The job after a look; one that failed is repeated with the next labels."""
-        challenge = replace(self.challenge, outcomes=outcomes)
-        if result is None or result.compared is None:
+        compared = result.compared if result else None
+        if compared is None:
             why = result.error if result else f"exit code {ended.exit_code}; {ended.last_words}"
             self.log.warning("challenger.unjudged", version=self.job.version, error=why)
-        else:
-            test = challenge.test.update(result.compared)
-            challenge = replace(challenge, test=test, judged_to=look.judged_to)
-        return replace(self.job, challenge=challenge)
+        return replace(self.job, challenge=self.challenge.after(compared, look.judged_to, outcomes))

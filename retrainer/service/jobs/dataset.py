@@ -13,6 +13,7 @@ from retrainer.domain.events import Prediction, Side
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.join.rules import Entry, outcome_of, with_label, with_prediction
 from retrainer.domain.judging.order import RowsPolicy
+from retrainer.domain.lateness.coverage import mature_place
 from retrainer.domain.mapping.mapping import Envelope, Unusable, features_of, label_of, matches, prediction_of
 from retrainer.domain.values import SLOT_WIDTH, Micros, slot_of
 from retrainer.ports.decoder import Decoder
@@ -23,9 +24,6 @@ from retrainer.ports.training import DatasetRow, Datasets
 from retrainer.service.intake import document_of
 from retrainer.service.policy import ModelPolicy
 from retrainer.service.reading import read_parts
-
-_USUAL_SHARE = 0.95
-"""Outcomes count as mature at the age by which this share of the labels seen has come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +55,7 @@ class DatasetBuilder:
         for envelope in self._envelopes(policy, known_by, after):
             collected.add(envelope)
         rows = [row for row in collected.outcomes() if after is None or row.predicted_at >= after]
-        mature_after = policy.mature_after if policy.mature_after is not None else collected.usual_delay()
+        mature_after = policy.mature_after if policy.mature_after is not None else collected.mature_after()
         chosen = select(policy.recipe.rows if after is None else RowsPolicy(kind="all"), rows, known_by, mature_after)
         if not chosen:
             return None
@@ -130,15 +128,10 @@ class _Collected:
                 features=self._features[prediction.id],
             )
 
-    def usual_delay(self) -> Micros:
-        """The delay within which most outcomes were known: never longer than the longest that joins, and not before
-        the absence of a label means something, as younger ones would be those that came with a label."""
-        join = self._policy.join
-        least = join.absent.after if join.absent is not None else 0
+    def mature_after(self) -> Micros:
+        """The age at which outcomes are mature, by the delays of those that are known."""
         delays = sorted(known_at - prediction.time for prediction, known_at, _ in self._joined())
-        if not delays:
-            return least
-        return max(least, min(delays[min(len(delays) - 1, int(_USUAL_SHARE * len(delays)))], join.max_delay))
+        return self._policy.join.mature_after(delays[mature_place(len(delays))] if delays else None)
 
     def _joined(self) -> Iterator[tuple[Prediction, Micros, str]]:
         for entry in self._entries.values():

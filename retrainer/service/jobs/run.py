@@ -9,8 +9,7 @@ from threading import Event
 
 import msgspec
 
-from retrainer.domain.deciding.jobs import MAX_ATTEMPTS, Challenge, Job, JobState
-from retrainer.domain.judging.challenge import RowLoss, judging_on
+from retrainer.domain.deciding.jobs import MAX_ATTEMPTS, Job, JobState, after_look, after_verdict, once_accepted
 from retrainer.domain.judging.order import (
     CHAMPION_FOLDER,
     DATASET_FILE,
@@ -196,8 +195,8 @@ class JobRun:
     def _register(self) -> None:
         result = self._judged()
         assert result.verdict is not None
-        answer = result.verdict.answer
-        if answer == "reject" or (answer == "inconclusive" and self._policy.promotion.mode == "register"):
+        ahead = after_verdict(result.verdict.answer, self._policy.promotion.mode)
+        if ahead is JobState.REJECTED:
             self._end(JobState.REJECTED)
             self._log.info("candidate.rejected", reason=result.verdict.reason, run_id=self.job.run_id)
             return
@@ -209,7 +208,7 @@ class JobRun:
             {**job_tags(self.job), **verdict_tags(result)},
         )
         self._log.info("candidate.registered", version=version, run_id=self.job.run_id)
-        if answer == "inconclusive":
+        if ahead is JobState.CHALLENGING:
             self._challenge(version, result)
         else:
             self._store(self.job.with_state(JobState.REGISTERED, version=version))
@@ -218,14 +217,16 @@ class JobRun:
         """Too little speaks for it yet: it is kept, and judged on with the labels that come from now on."""
         promotion = self._policy.promotion
         self._parts.registry.point(promotion.registered_model, promotion.challenger_alias, version)
-        challenge = Challenge(
-            test=judging_on(self._policy.judge, self.job.judgement, result.row_loss or RowLoss()),
-            begun=self._known().watermark or self.job.known_by,
-            begun_wall=self._parts.clock.now(),
-            judged_to=self.job.known_by,
-            outcomes=self._known().outcomes,
+        known = self._known()
+        job = self.job.challenging(
+            self._policy.judge,
+            version,
+            result.row_loss,
+            at=known.watermark or self.job.known_by,
+            now=self._parts.clock.now(),
+            outcomes=known.outcomes,
         )
-        self._store(self.job.with_state(JobState.CHALLENGING, version=version, challenge=challenge))
+        self._store(job)
         self._has_looked = True
         verdict = result.verdict
         self._log.info("challenger.kept", version=version, reason=verdict.reason if verdict else "")
@@ -250,16 +251,17 @@ class JobRun:
     def _conclude(self, job: Job) -> None:
         """What a look found."""
         assert job.challenge is not None
+        promotion = self._policy.promotion
         test = job.challenge.test
-        self._store(job if test.answer != "better" else job.with_state(JobState.REGISTERED))
+        ahead = after_look(test, promotion.mode)
+        goes_on, is_over = ahead is JobState.CHALLENGING, ahead is JobState.REJECTED
+        self._store(job if goes_on or is_over else job.with_state(JobState.REGISTERED))
         self._log.info("challenger.judged", version=job.version, answer=test.answer, rows=test.rows, reason=test.words)
-        if test.answer == "better":
-            self._has_looked = False
-            self._parts.registry.unpoint(
-                self._policy.promotion.registered_model, self._policy.promotion.challenger_alias
-            )
-        elif test.answer == "worse":
+        if is_over:
             self._drop(test.words)
+        elif not goes_on:
+            self._has_looked = False
+            self._parts.registry.unpoint(promotion.registered_model, promotion.challenger_alias)
 
     def _drop(self, why: str) -> None:
         """The challenger is given up."""
@@ -270,7 +272,7 @@ class JobRun:
         self._log.info("challenger.dropped", version=self.job.version, reason=why)
 
     def _promote(self) -> None:
-        if self._policy.promotion.mode == "register":
+        if once_accepted(self._policy.promotion.mode) is not JobState.PROMOTED:
             self._end(JobState.ACCEPTED)
             return
         challenge = self.job.challenge

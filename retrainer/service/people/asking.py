@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from enum import Enum, auto
+from enum import Enum
 
 from retrainer.domain.deciding.jobs import Job, JobState
+from retrainer.errors import ExitCode
 from retrainer.ports.clock import Clock, Stopped
-from retrainer.ports.manifest.decisions import DecisionState, Request
+from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind
 
 _TAKEN_UP_WITHIN = 20.0
 _LOOK_SECONDS = 0.2
 
 
 class Answer(Enum):
-    """How a request to retrain has ended."""
+    """How a request to retrain has ended, with the exit code that says so."""
 
-    PROMOTED = auto()
-    NO = auto()
-    FAILED = auto()
-    NOBODY = auto()
+    PROMOTED = ExitCode.DONE
+    NO = ExitCode.NO
+    FAILED = ExitCode.FAILED
+    NOBODY = ExitCode.OUTSIDE
 
 
-def ask(state: DecisionState, model: str, kind: str, reason: str, clock: Clock) -> Request:
+def ask(state: DecisionState, model: str, kind: RequestKind, reason: str, clock: Clock) -> Request:
     """Leave a request for the controller."""
     request = Request(
         request_id=f"{kind}-{secrets.token_hex(4)}", model=model, kind=kind, reason=reason, asked_at=clock.now()

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from retrainer.domain.deciding.conditions import parse
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer, decide
 from retrainer.domain.deciding.guards import DAY, WALL_FLOOR
-from retrainer.domain.deciding.situation import Covered, DecisionPolicy, Guards, PastJob, Situation, Unfair
+from retrainer.domain.deciding.situation import Covered, DecisionPolicy, PastJob, Situation, Unfair
 from retrainer.domain.triggers.base import Level, Reading
 from retrainer.domain.values import SECOND, Micros, iso, slot_of
 from tests.domain.making import MINUTE, NOON, quick, restored
+from tests.plain import plain_deciding, plain_guards
 
 HOUR = 60 * MINUTE
-POLICY = DecisionPolicy(model="m", guards=Guards(min_labels=50, cooldown=6 * HOUR, per_day=2), min_holdout=100)
+POLICY = plain_deciding(model="m", guards=plain_guards(min_labels=50, cooldown=6 * HOUR, per_day=2), min_holdout=100)
 FIRED = Reading(level=Level.FIRED, evidence={"value": 0.5})
 WARNED, QUIET = Reading(level=Level.WARNED), Reading()
 WALL = 10 * NOON
@@ -177,14 +178,14 @@ class TestGuards:
         assert decided(how=how, jobs=(failed,), champion="4").outcome is DecisionAnswer.RETRAIN
 
     def test_a_trial_in_vain_holds_back_no_change(self) -> None:
-        how, kinds = policy(cooldown=0, min_labels=0, per_day=9), {"low": "threshold", "try": "trial"}
+        how = policy(cooldown=0, min_labels=0, per_day=9)
         for names, outcome in (
             ({"try"}, DecisionAnswer.RETRAIN),
             ({"try", "low"}, DecisionAnswer.HOLD),
             ({"low"}, DecisionAnswer.HOLD),
         ):
             failed = job(ago=HOUR, name="a", champion="3", succeeded=False, triggers=frozenset(names))
-            assert decided(how=how, jobs=(failed,), champion="3", kinds=kinds).outcome is outcome
+            assert decided(how=how, jobs=(failed,), champion="3", due_names=frozenset({"try"})).outcome is outcome
 
     def test_back_off_does_not_keep_what_is_due_anyway(self) -> None:
         failed = job(ago=HOUR, name="a", champion="3", succeeded=False)

@@ -18,11 +18,10 @@ from retrainer.domain.deciding.watch import ChampionFacts, Fact, ModelMemory, Wa
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.metrics.windows import CountWindow
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
-from retrainer.domain.triggers.threshold import Threshold
-from retrainer.domain.triggers.trial import Trial
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import Slot
 from tests.domain.making import MINUTE
+from tests.plain import plain_guards, plain_threshold, plain_trial
 
 Content = tuple[int, int, int]
 """Minutes since the slot before, outcomes that were right, outcomes that were wrong."""
@@ -41,7 +40,7 @@ class Life:
     """A model whose jobs end, rejected, so many minutes of event time after they were decided."""
 
     def __init__(self, guards: Guards, rows: RowsPolicy, takes: int) -> None:
-        trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
+        trigger = plain_threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
         deciding = DecisionPolicy(model="m", guards=guards, rows=rows, min_holdout=3, holdout=0.5)
         policy = DeliberationPolicy(watch=WatchPolicy(triggers={"low": trigger}), deciding=deciding)
         self.about = Deliberation(policy, ModelMemory())
@@ -98,7 +97,7 @@ def test_the_same_slots_give_the_same_decisions_however_often_somebody_looks(
 
 
 def test_what_is_due_is_answered_by_the_job_that_it_launched() -> None:
-    life = Life(Guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
+    life = Life(plain_guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
     volume = WatchPolicy(triggers={"enough": Volume(labels=10)})
     life.about = Deliberation(replace(life.about.policy, watch=volume), ModelMemory())
     life.about.follow(Reign(version="1", effective_from=None))
@@ -124,8 +123,8 @@ def test_a_trial_waits_longer_after_a_job_in_vain_unless_a_change_had_asked_for_
     began: int | None, state: JobState, needed: int
 ) -> None:
     job = replace(job_for(decision_of("try"), judgement=1).end(state, 0), began=began)
-    trial, low = Trial(least=1), Threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
-    deciding = DecisionPolicy(model="m", guards=Guards(min_labels=1, cooldown=0), min_holdout=1, holdout=0.5)
+    trial, low = plain_trial(least=1), plain_threshold(metric="accuracy", window=CountWindow(outcomes=10), below=0.5)
+    deciding = DecisionPolicy(model="m", guards=plain_guards(min_labels=1, cooldown=0), min_holdout=1, holdout=0.5)
     policy = DeliberationPolicy(watch=WatchPolicy(triggers={"try": trial, "low": low}), deciding=deciding)
     about = Deliberation(policy, ModelMemory(), [job], champions={"1": ChampionFacts(rows=5)})
     about.follow(Reign(version="1", effective_from=None))
@@ -142,7 +141,7 @@ def decision_of(asked_by: str) -> Decision:
 
 @pytest.mark.parametrize("looks", [[], [12, 40, 69, 70, 71], [70]])
 def test_a_hold_that_time_alone_ends_is_decided_at_the_moment_at_which_it_ends(looks: list[int]) -> None:
-    life = Life(Guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
+    life = Life(plain_guards(min_labels=1, cooldown=60 * MINUTE, per_day=9), RowsPolicy(), takes=0)
     life.close(10, 0, 20)
     job = life.under_way
     assert job is not None

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
-from retrainer.domain.deciding.jobs import ENDED, JobState, job_for, job_id_of
+from retrainer.domain.deciding.jobs import (
+    ENDED,
+    JobState,
+    PromotionMode,
+    after_look,
+    after_verdict,
+    job_for,
+    job_id_of,
+    once_accepted,
+)
 from retrainer.domain.deciding.situation import PastJob
+from retrainer.domain.judging.challenge import RowLoss, judging_on
+from retrainer.domain.judging.verdicts import Answer
 from tests.domain.making import NOON, quick
+from tests.plain import plain_judge
 
 DECISION = Decision(
     decision_id="flights@2013-04-15T12:00",
@@ -88,3 +101,30 @@ class TestStates:
         assert job.past == expected
         assert job.end(JobState.REJECTED, 99).past == replace(expected, ended_wall=99, succeeded=False)
         assert job.end(JobState.PROMOTED, 99).past.succeeded is True
+
+
+@pytest.mark.parametrize(
+    ("answer", "automatic", "register"),
+    [
+        ("accept", JobState.PROMOTED, JobState.ACCEPTED),
+        ("inconclusive", JobState.CHALLENGING, JobState.REJECTED),
+        ("reject", JobState.REJECTED, JobState.REJECTED),
+    ],
+)
+def test_where_a_verdict_takes_a_job(answer: Answer, automatic: JobState, register: JobState) -> None:
+    assert after_verdict(answer, PromotionMode.AUTOMATIC) is automatic
+    assert after_verdict(answer, PromotionMode.REGISTER) is register
+
+
+def test_a_mode_that_nobody_knows_promotes_nothing() -> None:
+    unknown: Any = "shadow"
+    with pytest.raises(AssertionError):
+        once_accepted(unknown)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"), [("better", JobState.PROMOTED), ("worse", JobState.REJECTED), (None, JobState.CHALLENGING)]
+)
+def test_where_a_look_at_a_challenger_takes_a_job(answer: Literal["better", "worse"] | None, state: JobState) -> None:
+    test = replace(judging_on(plain_judge(), 1, RowLoss()), answer=answer)
+    assert after_look(test, PromotionMode.AUTOMATIC) is state

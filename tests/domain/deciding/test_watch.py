@@ -24,14 +24,14 @@ from retrainer.domain.metrics.registry import Estimate, estimate
 from retrainer.domain.metrics.windows import CountWindow, History, TimeWindow, Window
 from retrainer.domain.tally.tallies import WHOLE, TallyKey, by_slot
 from retrainer.domain.triggers.base import Level, Reading, Trigger
-from retrainer.domain.triggers.change import Change
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Slot
 from tests.domain.making import MINUTE, quick, restored, thorough
+from tests.plain import plain_change, plain_threshold
 
 Cells = Counter[tuple[str, str]]
 TEN = CountWindow(outcomes=10)
-LOW = Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.8)
+LOW = plain_threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.8)
 CHAMPION = ModelMemory().for_champion("3", 0)
 
 
@@ -182,7 +182,7 @@ class TestRestart:
 def test_corrections_of_what_came_before_the_promotion_do_not_stop_the_watch(
     hits: int, misses: int, like: tuple[int, int]
 ) -> None:
-    found, plain = (watch(CHAMPION, shift=Change(reference=5)) for _ in range(2))
+    found, plain = (watch(CHAMPION, shift=plain_change(reference=5)) for _ in range(2))
     found.close(0, outcomes(hits, misses))
     plain.close(0, outcomes(*like))
     learned, expected = (one.memory.triggers["shift"]["sums"] for one in (found, plain))
@@ -201,7 +201,7 @@ quality: st.SearchStrategy[Trigger] = st.one_of(
         breaches=st.sampled_from([(1, 1), (2, 3)]),
         confident=st.booleans(),
     ),
-    st.builds(Change, reference=st.integers(5, 20), window=windows),
+    st.builds(plain_change, reference=st.integers(5, 20), window=windows),
 )
 policies = st.builds(
     WatchPolicy,

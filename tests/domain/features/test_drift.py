@@ -29,6 +29,7 @@ from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.drift import Drift, words
 from retrainer.domain.values import iso
 from tests.domain.making import MINUTE
+from tests.plain import plain_drift
 
 Rows = dict[str, FeatureValues]
 
@@ -201,23 +202,23 @@ class TestTrigger:
 
     def test_it_warns_and_fires_only_if_told_to(self) -> None:
         seen = view(100, 90, NIGHT)
-        assert self.say(Drift(newest=WINDOW), seen)[0].level is Level.WARNED
-        assert self.say(Drift(newest=WINDOW, launches=True), seen)[0].level is Level.FIRED
-        assert self.say(Drift(newest=WINDOW), view(100, 90, SAME))[0].level is Level.QUIET
+        assert self.say(plain_drift(newest=WINDOW), seen)[0].level is Level.WARNED
+        assert self.say(plain_drift(newest=WINDOW, launches=True), seen)[0].level is Level.FIRED
+        assert self.say(plain_drift(newest=WINDOW), view(100, 90, SAME))[0].level is Level.QUIET
 
     def test_it_looks_again_when_a_tenth_of_the_window_is_new(self) -> None:
-        said = self.say(Drift(newest=WINDOW), view(100, 90, SAME), view(109, 99, NIGHT), view(110, 100, NIGHT))
+        said = self.say(plain_drift(newest=WINDOW), view(100, 90, SAME), view(109, 99, NIGHT), view(110, 100, NIGHT))
         assert [reading.level for reading in said] == [Level.QUIET, Level.QUIET, Level.WARNED]
 
     def test_without_a_view_the_last_answer_stands(self) -> None:
-        said = self.say(Drift(newest=WINDOW), None, view(100, 90, NIGHT), None)
+        said = self.say(plain_drift(newest=WINDOW), None, view(100, 90, NIGHT), None)
         assert [reading.level for reading in said] == [Level.QUIET, Level.WARNED, Level.WARNED]
 
     def test_another_window_is_not_its_own(self) -> None:
-        assert self.say(Drift(newest=CountWindow(outcomes=50)), view(100, 90, NIGHT))[0].evidence == {}
+        assert self.say(plain_drift(newest=CountWindow(outcomes=50)), view(100, 90, NIGHT))[0].evidence == {}
 
     def test_the_evidence_tells_a_colleague(self) -> None:
-        (reading,) = self.say(Drift(newest=WINDOW), view(100, 90, GONE))
+        (reading,) = self.say(plain_drift(newest=WINDOW), view(100, 90, GONE))
         told = words(msgspec.json.decode(msgspec.json.encode(reading.evidence)))
         assert told == (
             "1 of 2 features over the newest 1000 predictions looks different from the rows that the champion learnt "
@@ -225,6 +226,6 @@ class TestTrigger:
         )
         assert reading.evidence["window"] == "1000 predictions"
         assert reading.evidence["to"] == iso(100 * MINUTE)
-        (quiet,) = self.say(Drift(newest=WINDOW, features=("tail",)), view(100, 90, GONE))
+        (quiet,) = self.say(plain_drift(newest=WINDOW, features=("tail",)), view(100, 90, GONE))
         assert words(quiet.evidence).startswith("none of 1 features over the newest 1000 predictions looks different")
         assert words({}) == "too few predictions so far to compare their features"

@@ -138,7 +138,7 @@ def test_it_is_the_same_in_every_process(seed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _IN_ANOTHER_PROCESS],
         env={**os.environ, "PYTHONHASHSEED": seed},
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         capture_output=True,
         text=True,
         check=True,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrainer.domain.judging.challenge import Differences, PairedTest, RowLoss, judging_on
-from retrainer.domain.judging.verdicts import JudgePolicy, judging_on_share
+from retrainer.domain.judging.verdicts import judging_on_share
 from tests.domain.making import quick, restored
+from tests.plain import plain_judge
 
 differences = st.lists(st.sampled_from([-1.0, -0.25, 0.0, 0.5, 1.0]), max_size=40)
 
@@ -121,15 +122,15 @@ class TestEvidence:
 
 class TestWhatIsAskedFor:
     def test_what_the_first_look_has_left_of_the_error(self) -> None:
-        test = judging_on(JudgePolicy(confidence=0.9), 2, RowLoss())
+        test = judging_on(plain_judge(confidence=0.9), 2, RowLoss())
         assert (test.alpha, test.margin) == (judging_on_share(0.9, 2), 0.0)
 
     def test_the_improvement_in_the_unit_of_the_rows(self) -> None:
-        policy = JudgePolicy(improvement=0.02)
+        policy = plain_judge(improvement=0.02)
         assert judging_on(policy, 1, RowLoss()).margin == 0.02
         assert judging_on(policy, 1, RowLoss(kind="absolute", scale=0.5)).margin == pytest.approx(0.04)
         assert judging_on(policy, 1, RowLoss(kind="squared", exact=False)).margin == 0.0
 
     def test_one_out_of_reach_is_soon_refused(self) -> None:
-        test = judging_on(JudgePolicy(improvement=50), 1, RowLoss(kind="absolute"))
+        test = judging_on(plain_judge(improvement=50), 1, RowLoss(kind="absolute"))
         assert judged_on(test, np.full(100, 0.5), 10).answer == "worse"

@@ -19,7 +19,6 @@ from retrainer.domain.judging.verdicts import (
     Bench,
     Gate,
     HeldOut,
-    JudgePolicy,
     enough_rows,
     error_share,
     judge,
@@ -27,6 +26,7 @@ from retrainer.domain.judging.verdicts import (
     verdict_of,
 )
 from retrainer.domain.tally.measures import expansion
+from tests.plain import plain_judge
 
 
 def rows_of(both: int, wins: int, losses: int, neither: int = 0) -> HeldOut:
@@ -39,7 +39,7 @@ def rows_of(both: int, wins: int, losses: int, neither: int = 0) -> HeldOut:
 
 def bench(*, judgement: int = 1, metric: str = "accuracy", **policy: Any) -> Bench:
     return Bench(
-        policy=JudgePolicy(**({"min_rows": 10} | policy)),
+        policy=plain_judge(**({"min_rows": 10} | policy)),
         metric=metric,
         positive=None,
         judgement=judgement,
@@ -315,7 +315,7 @@ class TestRegression:
     @staticmethod
     def bench(**policy: Any) -> Bench:
         return Bench(
-            policy=JudgePolicy(**({"min_rows": 3} | policy)),
+            policy=plain_judge(**({"min_rows": 3} | policy)),
             metric="mae",
             positive=None,
             judgement=1,

@@ -17,7 +17,6 @@ from retrainer.domain.lateness.fairness import Fairness, FairnessState
 from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.tally.arrivals import HIT, MISS, PREDICTED, ArrivalKey
 from retrainer.domain.triggers.base import Level, Scene
-from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Micros, slot_of
 from tests.domain.lateness.labelling import (
     DAY,
@@ -33,6 +32,7 @@ from tests.domain.lateness.labelling import (
     gated,
 )
 from tests.domain.making import MINUTE, restored
+from tests.plain import plain_threshold
 
 WINDOW = 500
 CHANCE = 4 * sqrt(TRUE * (1 - TRUE) / WINDOW)
@@ -75,7 +75,7 @@ def strays(shown: Shown, since: Micros = 0, truth: float = TRUE) -> float:
 
 def fires(shown: Shown, below: float = 0.76) -> Micros | None:
     """When a threshold over a window would launch a retraining."""
-    trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=WINDOW), below=below)
+    trigger = plain_threshold(metric="accuracy", window=CountWindow(outcomes=WINDOW), below=below)
     history = History(trigger.window)
     state: Mapping[str, Any] = {}
     for end, cells in shown:

@@ -15,6 +15,7 @@ from retrainer.domain.tally.measures import SUM, expansion
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.change import Change, words
 from retrainer.domain.values import SLOT_WIDTH, iso
+from tests.plain import plain_change
 
 SLOT = 100
 """Outcomes in a slot of these lives."""
@@ -36,7 +37,7 @@ def life(
     restarting: bool = False,
 ) -> list[Reading]:
     """What the trigger says at the end of each slot."""
-    trigger, history = trigger or Change(), History(CountWindow(outcomes=10))
+    trigger, history = trigger or plain_change(), History(CountWindow(outcomes=10))
     state: State = {}
     readings = []
     for slot, cells in enumerate(slots):
@@ -141,7 +142,7 @@ class TestLosses:
     def test_errors_that_grow_are_noticed_and_others_are_not(self, metric: str, scale: float) -> None:
         rng = np.random.default_rng(8)
         slots = [*(errors(1.0, 50, rng) for _ in range(100)), *(errors(scale, 50, rng) for _ in range(40))]
-        readings = life(slots, Change(metric=metric, reference=2000))
+        readings = life(slots, plain_change(metric=metric, reference=2000))
         fired = first_fired(readings)
         assert fired is not None
         assert fired >= 100
@@ -153,7 +154,7 @@ class TestLosses:
         """As where a label's unit has changed."""
         rng = np.random.default_rng(8)
         slots = [*(errors(1.0, 10, rng) for _ in range(100)), *(errors(scale, 10, rng) for _ in range(20))]
-        readings = life(slots, Change(metric=metric))
+        readings = life(slots, plain_change(metric=metric))
         fired = first_fired(readings)
         assert fired is not None
         assert 100 <= fired < 108
@@ -166,10 +167,10 @@ class TestLosses:
         rng = np.random.default_rng(8)
         slots = [errors(1.0, 10, rng) for _ in range(300)]
         slots[200] = slots[200] + errors(slip, 1, rng)
-        assert first_fired(life(slots, Change(metric="mae"))) is None
+        assert first_fired(life(slots, plain_change(metric="mae"))) is None
 
     def test_a_slot_without_a_score_says_nothing(self) -> None:
-        found = life([Counter({("a", "a"): 5})], Change(metric="brier"))
+        found = life([Counter({("a", "a"): 5})], plain_change(metric="brier"))
         assert found == [Reading()]
         assert SUM not in found[0].evidence
 
@@ -218,12 +219,12 @@ class TestLateLabels:
         rng = np.random.default_rng(12)
         usual = [classes(60, 40, rng) for _ in range(150)]
         backlog = [classes(0, 1000, rng) for _ in range(4)] + [classes(1000, 0, rng) for _ in range(6)]
-        readings = life([*usual, *backlog, *[classes(60, 40, rng) for _ in range(50)]], Change(reference=2000))
+        readings = life([*usual, *backlog, *[classes(60, 40, rng) for _ in range(50)]], plain_change(reference=2000))
         assert first_fired(readings) is None
 
     def test_a_mix_that_has_changed_for_good_fires_in_the_end(self) -> None:
         rng = np.random.default_rng(10)
-        trigger = Change(reference=2000)
+        trigger = plain_change(reference=2000)
         slots = [classes(60, 40, rng) for _ in range(100)] + [classes(20, 80, rng) for _ in range(100)]
         readings = life(slots, trigger)
         warned = next(slot for slot, reading in enumerate(readings) if reading.level is Level.WARNED)
@@ -250,7 +251,7 @@ def test_the_words_tell_value_reference_and_strength() -> None:
 def test_what_it_remembers_is_small() -> None:
     """However long the life."""
     sizes = []
-    history, trigger = History(CountWindow(outcomes=10)), Change()
+    history, trigger = History(CountWindow(outcomes=10)), plain_change()
     state: State = {}
     for slot, cells in enumerate(hits_and_misses([0.9] * 1000, 11)):
         history.add(slot, cells)
@@ -263,5 +264,5 @@ def test_what_an_older_version_remembered_is_learned_anew() -> None:
     history = History(CountWindow(outcomes=10))
     history.add(0, hits_and_misses([0.9], 1)[0])
     older = {"hits": 900, "n": 1000, "expected": 0.88, "sums": [-1e9] * 5, "tested": 100, "fired": True}
-    _, reading = Change().evaluate(older, Scene(history=history))
+    _, reading = plain_change().evaluate(older, Scene(history=history))
     assert reading.evidence == {"reference": "100 of 500 outcomes"}

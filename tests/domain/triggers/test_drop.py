@@ -14,6 +14,7 @@ from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.tally.measures import expansion
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.drop import Drop, words
+from tests.plain import plain_drop
 
 Slot = Counter[tuple[str, str]]
 PROMISED = Estimate(metric="accuracy", value=0.9, n=4000, low=0.89, high=0.91)
@@ -65,7 +66,7 @@ def errors(size: float) -> Slot:
 
 class TestTheLine:
     def test_it_lies_so_far_below_the_lower_limit_of_the_verdict(self) -> None:
-        trigger = Drop(metric="accuracy", by=0.03, window=WINDOW)
+        trigger = plain_drop(metric="accuracy", by=0.03, window=WINDOW)
         assert levels(trigger, 861) == [Q]
         assert levels(trigger, 859) == [W]
         reading = life(trigger, exact(859), PROMISED)[0]
@@ -73,7 +74,7 @@ class TestTheLine:
         assert reading.evidence["baseline_from"] == "verdict"
 
     def test_without_a_verdict_below_that_of_the_first_outcomes(self) -> None:
-        trigger = Drop(metric="accuracy", by=0.02, window=WINDOW, min_labels=400)
+        trigger = plain_drop(metric="accuracy", by=0.02, window=WINDOW, min_labels=400)
         readings = life(trigger, [*slots(0.9, 4, 1), *slots(0.7, 20, 2)])
         first = estimate("accuracy", sum((Counter(one) for one in slots(0.9, 4, 1)), Counter()))
         assert first is not None
@@ -87,8 +88,8 @@ class TestTheLine:
         cells = errors(3)
         for metric, value in (("rmse", 2.0), ("mae", 1.6)):
             promised = Estimate(metric=metric, value=value, n=2000, low=value - 0.1, high=value + 0.1)
-            near = Drop(metric=metric, by=0.1, window=WINDOW)
-            far = Drop(metric=metric, by=1.5, window=WINDOW)
+            near = plain_drop(metric=metric, by=0.1, window=WINDOW)
+            far = plain_drop(metric=metric, by=1.5, window=WINDOW)
             assert life(near, [cells], promised)[-1].fired
             assert life(far, [cells], promised)[-1].level is Q
 
@@ -96,10 +97,10 @@ class TestTheLine:
     def test_however_large_errors_become(self, size: float) -> None:
         for metric, value in (("rmse", 1.0), ("mae", 0.8)):
             promised = Estimate(metric=metric, value=value, n=2000, low=value - 0.1, high=value + 0.1)
-            assert life(Drop(metric=metric, by=0.1, window=WINDOW), [errors(size)], promised)[-1].fired
+            assert life(plain_drop(metric=metric, by=0.1, window=WINDOW), [errors(size)], promised)[-1].fired
 
     def test_a_baseline_that_comes_later_does_not_move_it(self) -> None:
-        trigger, history = Drop(metric="accuracy", by=0.0, window=WINDOW), History(WINDOW)
+        trigger, history = plain_drop(metric="accuracy", by=0.0, window=WINDOW), History(WINDOW)
         history.add(0, exact(900)[0])
         state, _ = trigger.evaluate({}, Scene(history=history, baseline={"accuracy": PROMISED}))
         other = Estimate(metric="accuracy", value=0.5, n=4000, low=0.49, high=0.51)
@@ -109,7 +110,7 @@ class TestTheLine:
 
 
 class TestBreaches:
-    TWO_OF_THREE = Drop(metric="accuracy", by=0.03, window=WINDOW, breaches=(2, 3))
+    TWO_OF_THREE = plain_drop(metric="accuracy", by=0.03, window=WINDOW, breaches=(2, 3))
 
     def test_two_of_three_fire_at_the_second(self) -> None:
         assert levels(self.TWO_OF_THREE, 700, 700) == [W, F]
@@ -119,12 +120,12 @@ class TestBreaches:
         assert levels(self.TWO_OF_THREE, 700, 700, 950, 950) == [W, F, F, Q]
 
     def test_with_confident_the_whole_interval_must_be_beyond(self) -> None:
-        sure = Drop(metric="accuracy", by=0.03, window=WINDOW, confident=True)
+        sure = plain_drop(metric="accuracy", by=0.03, window=WINDOW, confident=True)
         assert levels(sure, 850) == [Q]  # up to .871
         assert levels(sure, 800) == [F]
 
     def test_it_looks_at_every_tenth_of_the_window(self) -> None:
-        trigger = Drop(metric="accuracy", by=0.03, window=WINDOW)
+        trigger = plain_drop(metric="accuracy", by=0.03, window=WINDOW)
         tiny = [Counter({("b", "a"): 10, ("a", "a"): 15}) for _ in range(60)]
         readings = life(trigger, tiny, PROMISED)
         assert readings[38].level is Q
@@ -135,7 +136,7 @@ class TestBreaches:
 class TestThePromise:
     def test_a_bad_window_alone_does_not_fire(self) -> None:
         """Accuracy stands a little above the line: some windows are beyond it, by chance."""
-        trigger = Drop(metric="accuracy", by=0.03, window=CountWindow(outcomes=500))
+        trigger = plain_drop(metric="accuracy", by=0.03, window=CountWindow(outcomes=500))
         fired, breached = 0, 0
         for seed in range(6):
             readings = life(trigger, slots(0.87, 400, seed), PROMISED)
@@ -145,7 +146,7 @@ class TestThePromise:
         assert breached == 6
 
     def test_a_real_drop_fires_soon(self) -> None:
-        trigger = Drop(metric="accuracy", by=0.03, window=WINDOW)
+        trigger = plain_drop(metric="accuracy", by=0.03, window=WINDOW)
         readings = life(trigger, [*slots(0.9, 100, 4), *slots(0.8, 30, 5)], PROMISED)
         fired = next(number for number, reading in enumerate(readings) if reading.fired)
         assert 100 <= fired < 122
@@ -153,7 +154,7 @@ class TestThePromise:
 
     def test_a_metric_that_is_no_mean_has_breaches_alone(self) -> None:
         promised = Estimate(metric="f1_macro", value=0.9, n=4000, low=0.88, high=0.92)
-        trigger = Drop(metric="f1_macro", by=0.03, window=WINDOW)
+        trigger = plain_drop(metric="f1_macro", by=0.03, window=WINDOW)
         reading = life(trigger, exact(700), promised)[0]
         assert reading.fired
         assert "e_value" not in reading.evidence
@@ -162,6 +163,6 @@ class TestThePromise:
 
 def test_a_restart_changes_nothing() -> None:
     cells = [*slots(0.9, 30, 6), *slots(0.75, 30, 7)]
-    trigger = Drop(metric="accuracy", by=0.02, window=WINDOW)
+    trigger = plain_drop(metric="accuracy", by=0.02, window=WINDOW)
     assert life(trigger, cells) == life(trigger, cells, restarting=True)
     assert life(trigger, cells, PROMISED) == life(trigger, cells, PROMISED, restarting=True)

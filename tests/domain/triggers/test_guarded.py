@@ -11,10 +11,10 @@ import pytest
 
 from retrainer.domain.metrics.windows import CountWindow, History, TimeWindow
 from retrainer.domain.triggers.base import Level, Reading, Scene, State, wants_every_slot
-from retrainer.domain.triggers.drift import Drift
 from retrainer.domain.triggers.guarded import Guarded, failure_of, guarded
 from retrainer.domain.triggers.new_class import NewClass
 from retrainer.domain.triggers.volume import Volume
+from tests.plain import plain_drift
 
 SCENE = Scene(history=History(CountWindow(outcomes=10)), since_job=7)
 FINE = Reading(level=Level.FIRED, evidence={"n": 1})
@@ -93,7 +93,7 @@ def test_it_is_asked_at_every_slot_if_it_says_so() -> None:
     assert not wants_every_slot(guarded("own:Trigger", own))
     own.every_slot = True  # type: ignore[attr-defined]  # optional
     assert wants_every_slot(guarded("own:Trigger", own))
-    for trigger in (Drift(), NewClass(), Volume(labels=1)):  # they look at no outcomes of the champion's
+    for trigger in (plain_drift(), NewClass(labels=1), Volume(labels=1)):  # they look at no outcomes of the champion's
         assert wants_every_slot(trigger)
 
 

@@ -35,7 +35,7 @@ def levels(trigger: NewClass, known: frozenset[str] | None, *slots: Mapping[str,
 
 class TestNewClass:
     def test_known_classes_say_nothing(self) -> None:
-        assert levels(NewClass(), KNOWN, {"late": 900}, {"on_time": 3}) == [Q, Q]
+        assert levels(NewClass(labels=1), KNOWN, {"late": 900}, {"on_time": 3}) == [Q, Q]
 
     def test_it_fires_at_the_label_that_is_asked_for_and_stays_fired(self) -> None:
         diverted = {"diverted": 1}
@@ -49,7 +49,7 @@ class TestNewClass:
 
     def test_where_nobody_knows_the_first_thousand_labels_tell(self) -> None:
         slots = [{"late": 600}, {"late": 300, "on_time": 99}, {"diverted": 1}, {"late": 1, "diverted": 1}, {"new": 1}]
-        readings = said(NewClass(), None, slots)
+        readings = said(NewClass(labels=1), None, slots)
         assert [reading.level for reading in readings] == [Q, Q, Q, Q, F]
         assert readings[-1].evidence["new"] == {"new": 1}
         assert readings[1].evidence["learning"] == "999 of 1000 labels"
@@ -70,7 +70,7 @@ class TestNewClass:
         ],
     )
     def test_in_words(self, slot: Mapping[str, int], told: str) -> None:
-        assert new_class.words(said(NewClass(), KNOWN, [slot])[0].evidence) == told
+        assert new_class.words(said(NewClass(labels=1), KNOWN, [slot])[0].evidence) == told
 
 
 @pytest.mark.parametrize(("labels", "level"), [(0, Q), (4999, Q), (5000, F), (7000, F)])

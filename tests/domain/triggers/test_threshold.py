@@ -17,6 +17,7 @@ from retrainer.domain.triggers.base import Level, Reading, Scene, State
 from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import iso
 from tests.domain.making import MINUTE, thorough
+from tests.plain import plain_threshold
 
 TEN = CountWindow(outcomes=10)
 
@@ -45,28 +46,28 @@ def levels(trigger: Threshold, *hits_of_ten: int) -> list[Level]:
 class TestTheLine:
     @pytest.mark.parametrize(("hits", "level"), [(6, Level.QUIET), (5, Level.QUIET), (4, Level.FIRED)])
     def test_a_score_must_be_below_it(self, hits: int, level: Level) -> None:
-        assert levels(Threshold(metric="accuracy", window=TEN, below=0.5), hits) == [level]
+        assert levels(plain_threshold(metric="accuracy", window=TEN, below=0.5), hits) == [level]
 
     @pytest.mark.parametrize(("hits", "level"), [(4, Level.QUIET), (5, Level.QUIET), (6, Level.FIRED)])
     def test_an_error_must_be_above_it(self, hits: int, level: Level) -> None:
-        assert levels(Threshold(metric="accuracy", window=TEN, above=0.5), hits) == [level]
+        assert levels(plain_threshold(metric="accuracy", window=TEN, above=0.5), hits) == [level]
 
     def test_at_zero_it_is_a_line_too(self) -> None:
-        assert levels(Threshold(metric="accuracy", window=TEN, above=0.0), 0, 1) == [Level.QUIET, Level.FIRED]
+        assert levels(plain_threshold(metric="accuracy", window=TEN, above=0.0), 0, 1) == [Level.QUIET, Level.FIRED]
 
     @pytest.mark.parametrize(("hits", "level"), [(7, Level.QUIET), (6, Level.WARNED), (5, Level.WARNED)])
     def test_a_warning_comes_before(self, hits: int, level: Level) -> None:
-        assert levels(Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.7), hits) == [level]
+        assert levels(plain_threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.7), hits) == [level]
 
     @pytest.mark.parametrize(("hits", "level"), [(3, Level.QUIET), (4, Level.WARNED), (5, Level.WARNED)])
     def test_a_warning_of_an_error_comes_before(self, hits: int, level: Level) -> None:
-        assert levels(Threshold(metric="accuracy", window=TEN, above=0.5, warn_above=0.3), hits) == [level]
+        assert levels(plain_threshold(metric="accuracy", window=TEN, above=0.5, warn_above=0.3), hits) == [level]
 
     def test_a_metric_of_the_positive_class_speaks_of_that_class(self) -> None:
         history = History(TEN)
         history.add(0, Counter({("a", "a"): 1, ("a", "b"): 3, ("b", "b"): 6}))
         fired = [
-            Threshold(metric="recall", window=TEN, below=0.5, positive=positive)
+            plain_threshold(metric="recall", window=TEN, below=0.5, positive=positive)
             .evaluate({}, Scene(history=history))[1]
             .fired
             for positive in ("a", "b")
@@ -79,18 +80,18 @@ class TestConfidence:
     def test_a_breach_needs_the_whole_interval_beyond_the_line(self, hits: int) -> None:
         window = CountWindow(outcomes=100)
         low, high = wilson(hits, 100)
-        below = Threshold(metric="accuracy", window=window, below=0.5, confident=True)
-        above = Threshold(metric="accuracy", window=window, above=0.5, confident=True)
+        below = plain_threshold(metric="accuracy", window=window, below=0.5, confident=True)
+        above = plain_threshold(metric="accuracy", window=window, above=0.5, confident=True)
         assert readings(below, [(hits, 100 - hits)])[0].fired is (high < 0.5) is (hits < 41)
         assert readings(above, [(hits, 100 - hits)])[0].fired is (low > 0.5) is (hits > 59)
 
     def test_a_warning_does_not(self) -> None:
-        trigger = Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.6, confident=True)
+        trigger = plain_threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.6, confident=True)
         assert levels(trigger, 4) == [Level.WARNED]
 
 
 class TestBreaches:
-    TWO_OF_THREE = Threshold(metric="accuracy", window=TEN, below=0.5, breaches=(2, 3))
+    TWO_OF_THREE = plain_threshold(metric="accuracy", window=TEN, below=0.5, breaches=(2, 3))
     Q, W, F = Level.QUIET, Level.WARNED, Level.FIRED
 
     def test_two_of_three_fires_at_the_second_and_not_before(self) -> None:
@@ -110,7 +111,7 @@ class TestBreaches:
     @given(st.lists(st.booleans(), min_size=1, max_size=12), st.integers(1, 5), st.integers(0, 3))
     def test_n_of_m_counts_the_newest_m(self, breached: list[bool], needed: int, more: int) -> None:
         of = needed + more
-        trigger = Threshold(metric="accuracy", window=TEN, below=0.5, breaches=(needed, of))
+        trigger = plain_threshold(metric="accuracy", window=TEN, below=0.5, breaches=(needed, of))
         said = levels(trigger, *[1 if breach else 9 for breach in breached])
         fired = [sum(breached[max(0, n - of) : n]) >= needed for n in range(1, len(breached) + 1)]
         assert [level is Level.FIRED for level in said] == fired
@@ -118,11 +119,11 @@ class TestBreaches:
 
 class TestWhenItLooks:
     def test_not_before_the_window_is_full(self) -> None:
-        trigger = Threshold(metric="accuracy", window=TEN, below=0.5)
+        trigger = plain_threshold(metric="accuracy", window=TEN, below=0.5)
         assert [reading.level for reading in readings(trigger, [(0, 1)] * 10)] == [Level.QUIET] * 9 + [Level.FIRED]
 
     def test_then_at_every_tenth_of_it(self) -> None:
-        trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=100), below=0.5)
+        trigger = plain_threshold(metric="accuracy", window=CountWindow(outcomes=100), below=0.5)
         said = readings(trigger, [(0, 1)] * 135)
         assert said[98].evidence == {}
         ends = [reading.evidence["to"] for reading in said[99:]]
@@ -132,19 +133,19 @@ class TestWhenItLooks:
         assert levels(TestBreaches.TWO_OF_THREE, 0) == [Level.WARNED]
 
     def test_between_evaluations_the_last_answer_stands(self) -> None:
-        trigger = Threshold(metric="accuracy", window=CountWindow(outcomes=100), below=0.5)
+        trigger = plain_threshold(metric="accuracy", window=CountWindow(outcomes=100), below=0.5)
         before, *after = readings(trigger, [(40, 60), (9, 0), (1, 0)])
         assert before.fired
         assert after[0] == before
         assert after[1].evidence["n"] == 110
 
     def test_a_time_window_looks_at_every_tenth_of_its_span(self) -> None:
-        trigger = Threshold(metric="accuracy", window=TimeWindow(span=20 * MINUTE), below=0.5)
+        trigger = plain_threshold(metric="accuracy", window=TimeWindow(span=20 * MINUTE), below=0.5)
         ends = [reading.evidence["to"] for reading in readings(trigger, [(0, 1)] * 8)]
         assert ends == [iso(end * MINUTE) for end in (1, 2, 2, 4, 4, 6, 6, 8)]
 
     def test_without_a_value_the_last_answer_stands(self) -> None:
-        trigger = Threshold(metric="recall", window=TEN, below=0.5, positive="fraud")
+        trigger = plain_threshold(metric="recall", window=TEN, below=0.5, positive="fraud")
         history = History(TEN)
         history.add(0, Counter({("fraud", "no"): 10}))
         state, reading = trigger.evaluate({}, Scene(history=history))
@@ -154,7 +155,7 @@ class TestWhenItLooks:
 
 
 def test_the_evidence_tells_what_was_seen_and_what_was_asked_for() -> None:
-    trigger = Threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.6, breaches=(2, 3))
+    trigger = plain_threshold(metric="accuracy", window=TEN, below=0.5, warn_below=0.6, breaches=(2, 3))
     low, high = wilson(4, 11)
     _, reading = readings(trigger, [(9, 1), (4, 7)])
     assert reading.evidence == {

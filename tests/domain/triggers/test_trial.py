@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from retrainer.domain.metrics.registry import Estimate
 from retrainer.domain.metrics.windows import CountWindow, History
 from retrainer.domain.triggers.base import Reading, Scene, TriedJob
-from retrainer.domain.triggers.trial import Rate, Trial, clearly_worse, rate_of, words
+from retrainer.domain.triggers.trial import Rate, clearly_worse, rate_of, words
+from tests.plain import plain_trial
 
 IN_VAIN = TriedJob(after_change=False, taken=False, difference=0.0, error=0.01, ahead=1_000.0)
 MET_A_CHANGE = TriedJob(after_change=True, taken=True, difference=0.3, error=0.01, ahead=5_000.0)
@@ -44,7 +45,7 @@ def found(difference: float, ahead: float, error: float = 1e-6, *, taken: bool =
     ids=["at first", "in vain", "twice", "the law", "failed", "taken unjudged", "after a change", "change in vain"],
 )
 def test_it_fires_from_so_many_labels_on(tried: tuple[TriedJob, ...], needed: int) -> None:
-    trial = Trial(least=200)
+    trial = plain_trial(least=200)
     assert not trial.evaluate({}, scene(needed - 1, *tried))[1].fired
     reading = trial.evaluate({}, scene(needed, *tried))[1]
     assert reading.fired
@@ -53,7 +54,7 @@ def test_it_fires_from_so_many_labels_on(tried: tuple[TriedJob, ...], needed: in
 
 def test_the_distance_costs_as_much_as_a_retraining() -> None:
     """Of all distances that at which falling behind and retraining cost least together for each label."""
-    trial, rate = Trial(price=40.0, least=1), 2e-5
+    trial, rate = plain_trial(price=40.0, least=1), 2e-5
     best = trial.needed(2_000, (found(rate * 3_000, 3_000),), looks_worse=True)
     assert trial.needed(2_000, (found(rate * 3_000, 3_000),)) == pytest.approx(2 * best, rel=0.01)
 
@@ -65,8 +66,8 @@ def test_the_distance_costs_as_much_as_a_retraining() -> None:
 
 def test_what_a_retraining_is_worth_grows_with_the_model_where_nobody_says() -> None:
     """A model with a hundred times the traffic is retrained as often in a week, not ten times as often."""
-    small = Trial(least=1).needed(1_000, (found(0.05, 2_000),))
-    large = Trial(least=1).needed(100_000, (found(0.05, 200_000),))
+    small = plain_trial(least=1).needed(1_000, (found(0.05, 2_000),))
+    large = plain_trial(least=1).needed(100_000, (found(0.05, 200_000),))
     assert large == pytest.approx(100 * small, rel=0.01)
 
 
@@ -74,7 +75,7 @@ class Life:
     """A trial that is asked slot by slot about a champion, whose outcomes come in slots of a hundred."""
 
     def __init__(self, metric: str = "accuracy") -> None:
-        self.trial = Trial(metric=metric, least=200)
+        self.trial = plain_trial(metric=metric, least=200)
         self.history, self.state, self.slot = History(self.trial.window), dict[str, Any](), 0
 
     def live(self, slots: int, right: int, *tried: TriedJob) -> Reading:
@@ -109,7 +110,7 @@ def test_five_points_may_be_half_of_a_low_accuracy() -> None:
 
 
 def test_looking_worse_does_not_put_it_off_nor_below_the_first_distance() -> None:
-    trial, fast = Trial(least=200), found(0.2, 1_000)
+    trial, fast = plain_trial(least=200), found(0.2, 1_000)
     assert trial.needed(1_000, (fast,), looks_worse=True) == 250 < trial.needed(1_000, (fast,)) < 1_000
     assert trial.needed(1_000, (IN_VAIN, IN_VAIN), looks_worse=True) == 8_000
     assert trial.needed(1_000, (), looks_worse=True) == 1_000
@@ -125,7 +126,7 @@ def test_an_error_looks_worse_when_it_has_grown_by_a_fifth() -> None:
 
 
 def test_a_doubtful_rate_counts_less_than_a_sure_one() -> None:
-    trial = Trial(least=1)
+    trial = plain_trial(least=1)
     sure, doubtful, hopeless = (trial.needed(1_000, (found(0.02, 1_000, error),)) for error in (1e-4, 0.01, 0.02))
     assert sure < doubtful < hopeless == 8_000
 
@@ -141,12 +142,12 @@ def test_the_rate_is_the_weighted_least_squares_through_nothing() -> None:
 
 
 def test_it_says_how_fast_the_champion_fell_behind() -> None:
-    reading = Trial().evaluate({}, scene(10_000, found(0.05, 2_000, 0.01)))[1]
+    reading = plain_trial().evaluate({}, scene(10_000, found(0.05, 2_000, 0.01)))[1]
     assert "the champion fell behind by 0.025 (± 0.005) in 1,000 labels" in words(reading.evidence)
 
 
 def test_what_was_found_before_a_change_is_over() -> None:
-    trial, falls = Trial(least=200), found(0.1, 1_000)
+    trial, falls = plain_trial(least=200), found(0.1, 1_000)
     assert trial.needed(1_000, (IN_VAIN, MET_A_CHANGE, falls)) == trial.needed(1_000, (MET_A_CHANGE, falls))
     reading = trial.evaluate({}, scene(50_000, falls, MET_A_CHANGE))[1]
     assert "falls_behind" not in reading.evidence
@@ -166,7 +167,7 @@ def test_what_was_found_before_a_change_is_over() -> None:
     )
 )
 def test_from_one_job_to_the_next_it_changes_so_much_at_most(tried: list[TriedJob]) -> None:
-    trial = Trial(least=300)
+    trial = plain_trial(least=300)
     distances = [trial.needed(1_000, tuple(tried[:n])) for n in range(len(tried) + 1)]
     assert min(distances) >= 300
     for one, before, after in zip(tried, distances, distances[1:], strict=False):
@@ -182,7 +183,7 @@ def test_a_rate_is_sure_only_beyond_its_errors() -> None:
 
 
 def test_where_nothing_can_be_gained_trainings_become_rare() -> None:
-    trial, labels, since = Trial(), 0, 0
+    trial, labels, since = plain_trial(), 0, 0
     jobs: list[TriedJob] = []
     while labels < 1_000_000:
         labels, since = labels + 100, since + 100

@@ -29,14 +29,15 @@ from retrainer.domain.events import Partition
 from retrainer.domain.judging.order import Recipe, RowsPolicy
 from retrainer.domain.lateness.coverage import CoveragePolicy
 from retrainer.domain.metrics.windows import CountWindow
-from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Micros, iso
 from retrainer.errors import Refused
+from retrainer.ports.manifest.decisions import RequestKind
 from retrainer.replay.recorded.play import PlayedAgain, builds, play_again
 from retrainer.replay.recorded.recording import Recording
 from retrainer.service.jobs.dataset import DatasetBuilder
 from retrainer.service.people.asking import ask
 from retrainer.service.policy import ModelPolicy
+from tests.plain import plain_threshold
 from tests.service.controlling import Control, model
 from tests.service.world import MINUTE, World
 
@@ -65,9 +66,9 @@ class Story:
         for step in range(STEPS):
             self.events(step)
             if step in (18, 44):
-                self.ask("retrain")
+                self.ask(RequestKind.RETRAIN)
             if step in (27, 31):
-                self.ask("pause" if step == 27 else "resume")
+                self.ask(RequestKind.PAUSE if step == 27 else RequestKind.RESUME)
             for _ in range(2):
                 self.controller.round()
             self.control.clock.advance(4)
@@ -81,7 +82,7 @@ class Story:
             world.label(key, minute + 1, "on_time" if self.random.random() < wrong else "late")
         world.settle(self.worker)
 
-    def ask(self, kind: str) -> None:
+    def ask(self, kind: RequestKind) -> None:
         ask(self.control.state, "flights", kind, "a person's wish", self.control.clock)
 
 
@@ -128,7 +129,7 @@ def test_its_jobs_went_as_they_went(again: PlayedAgain) -> None:
 def test_another_policy_decides_otherwise_and_trains_on_the_stored_rows(story: Story, tmp_path: Path) -> None:
     """It fires later and less often. What the service did not train is trained here, and judged by live answers."""
     control = story.control
-    low = Threshold(metric="accuracy", window=CountWindow(outcomes=20), below=0.5)
+    low = plain_threshold(metric="accuracy", window=CountWindow(outcomes=20), below=0.5)
     rows = RowsPolicy(kind="all")
     recipe = Recipe(estimator="sklearn.tree.DecisionTreeClassifier", params={"max_depth": 1}, rows=rows, holdout=0.5)
     other = watched(recipe=recipe)

@@ -15,11 +15,13 @@ from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.join.ingest import ModelDelta
 from retrainer.errors import Fenced, Refused, Unreachable
 from retrainer.ports.clock import Stopped
+from retrainer.ports.manifest.decisions import Request, RequestKind
 from retrainer.ports.manifest.ingest import Flush
 from retrainer.ports.training import Limits, TrainingEnded
 from retrainer.service.control.controller import Controller
 from retrainer.service.people.asking import ask
-from retrainer.service.policy import ModelPolicy, PromotionPolicy
+from retrainer.service.policy import ModelPolicy
+from tests.plain import plain_promotion
 from tests.service.controlling import Control, StillController, model
 from tests.service.world import Crash, World, at, policy
 
@@ -226,7 +228,7 @@ def test_a_job_that_was_interrupted_goes_on_at_the_start(control: Control) -> No
 
 
 def test_jobs_wait_for_each_other(control: Control) -> None:
-    hotels = replace(model(ingest=policy("hotels")), promotion=PromotionPolicy(registered_model="hotels-model"))
+    hotels = replace(model(ingest=policy("hotels")), promotion=plain_promotion(registered_model="hotels-model"))
     control.world.models = (control.policy.ingest, hotels.ingest)
     controller = control.controller(control.policy, hotels)
     at_once: list[int] = []
@@ -329,11 +331,11 @@ def test_a_stop_sends_the_training_back_to_the_queue(control: Control) -> None:
 def test_what_people_ask_for_is_done_and_told(control: Control, controller: StillController) -> None:
     happen(control, 0, right=10)
     controller.round()
-    ask(control.state, "flights", "pause", "a fair is on", control.clock)
+    ask(control.state, "flights", RequestKind.PAUSE, "a fair is on", control.clock)
     controller.run_once()
-    ask(control.state, "flights", "resume", "it is over", control.clock)
+    ask(control.state, "flights", RequestKind.RESUME, "it is over", control.clock)
     controller.run_once()
-    ask(control.state, "flights", "retrain", "a new season", control.clock)
+    ask(control.state, "flights", RequestKind.RETRAIN, "a new season", control.clock)
     controller.round()
     assert control.entries.one("model.paused")["reason"] == "a fair is on"
     assert control.entries.one("model.resumed")["reason"] == "it is over"
@@ -342,8 +344,23 @@ def test_what_people_ask_for_is_done_and_told(control: Control, controller: Stil
     assert control.stored().reason == "a new season"
 
 
+def test_a_request_that_nobody_knows_changes_nothing_and_is_told(control: Control, controller: StillController) -> None:
+    happen(control, 0, right=10)
+    controller.round()
+    ask(control.state, "flights", RequestKind.PAUSE, "a fair is on", control.clock)
+    controller.run_once()
+    control.state.ask(
+        Request(request_id="r-1", model="flights", kind="roll_back", reason="of a newer version", asked_at=0)
+    )
+    controller.run_once()
+    assert control.entries.one("request.unknown")["kind"] == "roll_back"
+    assert "model.resumed" not in control.entries.events
+    (answered,) = (one for one in control.state.requests("flights", unanswered=False) if one.request_id == "r-1")
+    assert answered.answer == "nobody knows a request to roll_back"
+
+
 def test_requests_about_a_model_that_is_not_configured_stay(control: Control, controller: StillController) -> None:
-    request = ask(control.state, "hotels", "retrain", "why not", control.clock)
+    request = ask(control.state, "hotels", RequestKind.RETRAIN, "why not", control.clock)
     controller.round()
     assert list(control.state.requests()) == [request]
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.metrics.windows import CountWindow, TimeWindow
-from retrainer.domain.triggers.threshold import Threshold
 from retrainer.domain.values import Slot, slot_start
 from retrainer.service.policy import ModelPolicy
+from tests.plain import plain_threshold
 from tests.service.control.rounds import FIRST, Deciding
 from tests.service.controlling import model
 from tests.service.world import MINUTE, at
@@ -33,7 +33,7 @@ WINDOWS = st.sampled_from([CountWindow(outcomes=10), CountWindow(outcomes=7), Ti
 
 
 def watching(window: CountWindow | TimeWindow, min_labels: int) -> ModelPolicy:
-    trigger = Threshold(metric="accuracy", window=window, below=0.5, warn_below=0.7, breaches=(2, 3))
+    trigger = plain_threshold(metric="accuracy", window=window, below=0.5, warn_below=0.7, breaches=(2, 3))
     return model(watch=WatchPolicy(triggers={"low": trigger}), guards={"min_labels": min_labels})
 
 

@@ -20,7 +20,7 @@ from retrainer.service.ingest import cut as storing
 from tests.contract.states import SqlRig
 from tests.service.world import World, policy
 
-DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+DOCS = Path(__file__).parents[3] / "docs" / "operations.md"
 DAY = 86_400_000_000
 
 

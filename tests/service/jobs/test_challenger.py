@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from retrainer.domain.deciding.jobs import Job, JobState
+from retrainer.domain.deciding.jobs import Job, JobState, PromotionMode
 from retrainer.domain.deciding.ledger import Act
 from retrainer.domain.judging.order import CHALLENGER_FOLDER, CHAMPION_FOLDER, DATASET_FILE, SPEC_FILE
 from retrainer.service.jobs.challenger import FEWEST_ROWS, is_due
-from retrainer.service.policy import PromotionPolicy
+from tests.plain import plain_promotion
 from tests.service.controlling import REGISTERED, Control, Plan
 from tests.service.world import MINUTE, Crash, at
 
@@ -58,7 +58,9 @@ def test_it_is_no_job_under_way_to_the_guards_but_one_in_vain_so_far(control: Co
 
 
 def test_without_an_alias_of_ours_there_is_no_challenger(control: Control) -> None:
-    control.policy = replace(control.policy, promotion=PromotionPolicy(registered_model=REGISTERED, mode="register"))
+    control.policy = replace(
+        control.policy, promotion=plain_promotion(registered_model=REGISTERED, mode=PromotionMode.REGISTER)
+    )
     assert kept(control).state is JobState.REJECTED
     assert len(control.registry.versions[REGISTERED]) == 1
 

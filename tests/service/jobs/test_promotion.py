@@ -9,7 +9,7 @@ import pytest
 from retrainer.domain.deciding.ledger import Act, LedgerRow, Reign
 from retrainer.domain.values import iso
 from retrainer.errors import Fenced, Unreachable
-from retrainer.service.policy import PromotionPolicy
+from tests.plain import plain_promotion
 from tests.service.controlling import REGISTERED, Control
 from tests.service.world import MINUTE, Crash, at
 
@@ -215,7 +215,7 @@ def test_an_alias_removed_by_a_person_leaves_no_champion(control: Control) -> No
 
 
 def test_a_model_without_a_champion_is_nothing_to_adopt(control: Control) -> None:
-    control.policy = replace(control.policy, name="hotels", promotion=PromotionPolicy(registered_model="hotels-model"))
+    control.policy = replace(control.policy, name="hotels", promotion=plain_promotion(registered_model="hotels-model"))
     promotions = control.promotions()
     assert promotions.reconcile(at(0)) == promotions.reign == Reign(version=None, effective_from=None)
     assert list(control.state.ledger("hotels")) == []

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from retrainer.domain.deciding.jobs import MAX_ATTEMPTS, JobState
+from retrainer.domain.deciding.jobs import MAX_ATTEMPTS, JobState, PromotionMode
 from retrainer.domain.judging.order import CHAMPION_FOLDER, DATASET_FILE, SPEC_FILE
 from retrainer.errors import Fenced, Refused, Unreachable
-from retrainer.service.policy import PromotionPolicy
+from tests.plain import plain_promotion
 from tests.service.controlling import REGISTERED, Control, Plan, TurningStop
 from tests.service.world import Crash, at
 
@@ -123,7 +123,9 @@ def test_a_rejected_candidate_is_recorded_but_not_registered(control: Control) -
 
 
 def test_where_the_alias_is_not_ours_to_move_the_version_is_registered_alone(control: Control) -> None:
-    control.policy = replace(control.policy, promotion=PromotionPolicy(registered_model=REGISTERED, mode="register"))
+    control.policy = replace(
+        control.policy, promotion=plain_promotion(registered_model=REGISTERED, mode=PromotionMode.REGISTER)
+    )
     control.queue()
     assert control.run_job().state is JobState.ACCEPTED
     assert control.registry.champion == "1"
