@@ -15,9 +15,13 @@ UV_VERSION := 0.13.9
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --custom-compile-command "make lock" $(UPGRADE)
 CODE := retrainer tests docs benchmarks
+PYTEST := $(PY) -m pytest
+# A worker on each core; one that has nothing left takes tests from another. Their order is another one each time:
+# `-p randomly_seed=N` repeats it, `-p no:randomly` keeps that of the files.
+ALL_CORES := -n logical --dist worksteal
 
-.PHONY: help setup setup-dev demo test check fix docs cover kafka kafka-stop test-kafka chaos chaos-short proof planted \
-	test-slow bench-ingest bench-decisions bench-replay bench-replay-cost bench-rounds lock clean
+.PHONY: help setup setup-dev demo test quick check fix docs cover kafka kafka-stop test-kafka chaos chaos-short \
+	proof proof-short planted planted-short test-slow bench-ingest bench-decisions bench-replay bench-replay-cost bench-rounds lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +33,11 @@ demo: setup ## the main job from end to end, on embedded parts and real data
 	$(BIN)/retrainer demo
 
 test: check ## every check, and every test that needs neither Kafka nor long
-	$(PY) -m pytest -m "not slow and not kafka"
+	$(PYTEST) $(ALL_CORES) -m "not slow and not kafka"
+
+quick: check ## every check, and the tests that need no process and little time: less than a minute
+	RETRAINER_EFFORT=quick $(PYTEST) $(ALL_CORES) -q -m "not slow and not kafka" \
+		tests/config tests/domain tests/service tests/test_docs.py tests/test_logs.py tests/test_readme.py
 
 check: setup-dev ## format, lint, types, floors
 	$(BIN)/ruff format --check $(CODE)
@@ -56,7 +64,7 @@ kafka-stop: ## stops it
 	docker/kafka/stop.sh
 
 test-kafka: setup-dev kafka ## the tests against Apache Kafka, which they stop and start again
-	$(PY) -m pytest -m kafka
+	$(PYTEST) -m kafka
 
 chaos-short: setup-dev ## the worker killed and frozen, the broker killed, the disk full: nothing lost, nothing double
 	$(PY) -m tests.chaos short
@@ -65,13 +73,21 @@ chaos: setup-dev ## the same with a million predictions; a quarter of an hour
 	$(PY) -m tests.chaos full
 
 proof: setup-dev ## thousands of stories through the ingest's state machine, other ones each time; ten minutes
-	RETRAINER_PROOF=long $(PY) -m pytest tests/proof/test_machine.py
+	RETRAINER_PROOF=long $(PYTEST) tests/proof/test_machine.py
+
+proof-short: setup-dev ## a tenth of it
+	RETRAINER_PROOF=new $(PYTEST) tests/proof/test_machine.py
 
 planted: setup-dev ## plants bugs in copies of the source, and sees that the tests find each; ten minutes
 	$(PY) -m tests.proof.plant
 
-test-slow: setup-dev ## the tests that take minutes
-	$(PY) -m pytest -m slow
+planted-short: setup-dev ## a fifth of the bugs, others each day
+	$(PY) -m tests.proof.plant --todays-fifth
+
+test-slow: setup-dev ## the tests that take minutes; property tests and simulations with four times as much
+	$(PYTEST) $(ALL_CORES) -m slow
+	RETRAINER_EFFORT=slow $(PYTEST) $(ALL_CORES) -m "not slow and not kafka" --timeout 1200 \
+		tests/domain tests/proof tests/replay tests/service tests/tune
 
 bench-ingest: setup kafka ## measures the ingest worker against Apache Kafka (docs/benchmarks.md); half an hour
 	$(PY) -m benchmarks.ingest

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.traffic import BEGINS, MODEL, STEP, id_of, label, moment, prediction
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.this_process import collect_garbage_rarely
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
@@ -57,7 +57,7 @@ class Remembering:
     def __init__(self, remembered: int) -> None:
         self.remembered = remembered
         self.model = ModelIngest(_policy(remembered * _STEP), [_PREDICTIONS, _LABELS], Progress())
-        self.intake = Intake(JsonDecoder(), (self.model,))
+        self.intake = Intake(TopicDecoders(), (self.model,))
         self._next = 0
         self._labelling = _Labelling(remembered // 2)
         self._texts = _Texts()

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from retrainer.adapters.background import ThreadBackground
 from retrainer.adapters.clock import SystemClock
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.adapters.files.disk import LocalDisk
 from retrainer.adapters.files.filesystems import network_filesystem
@@ -63,6 +63,10 @@ class Wiring:
     @cached_property
     def database(self) -> Database:
         return Database(self.settings.state.database, log=logger() if is_configured() else None)
+
+    @cached_property
+    def decoders(self) -> TopicDecoders:
+        return TopicDecoders()
 
     @cached_property
     def decisions(self) -> SqlDecisionState:
@@ -138,7 +142,7 @@ class Wiring:
             disk=LocalDisk(self.folder, Path(self.settings.state.segments)),
             memory=ProcessMemory(),
             background=ThreadBackground(),
-            decoder=JsonDecoder(),
+            decoders=self.decoders,
             clock=self.clock,
             logger=logger(role="worker"),
         )
@@ -148,7 +152,7 @@ class Wiring:
         """The controller of this configuration."""
         log = logger(role="controller")
         builder = DatasetBuilder(
-            state=self.decisions, segments=self.segments(), decoder=JsonDecoder(), datasets=ParquetDatasets()
+            state=self.decisions, segments=self.segments(), decoders=self.decoders, datasets=ParquetDatasets()
         )
         jobs = JobParts(
             state=self.decisions,
@@ -175,7 +179,7 @@ class Wiring:
     def drift_watch(self, log: Logger) -> DriftWatch:
         """What follows the features of models with a `drift` trigger."""
         parts = DriftParts(
-            state=self.decisions, segments=self.segments(), decoder=JsonDecoder(), clock=self.clock, logger=log
+            state=self.decisions, segments=self.segments(), decoders=self.decoders, clock=self.clock, logger=log
         )
         return DriftWatch(self.models, parts)
 
@@ -195,7 +199,7 @@ class Wiring:
         log = self.event_log()
         outside = Outside(
             log=log,
-            decoder=JsonDecoder(),
+            decoders=self.decoders,
             registry=self.registry,
             clock=self.clock,
             open_database=lambda: self.database.claim("check", _owner(), self.clock.now()),

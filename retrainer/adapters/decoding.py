@@ -1,4 +1,7 @@
-"""From the bytes of records to documents and to columns. JSON; other encodings come beside it."""
+"""From the bytes of records to documents and to columns. JSON; other encodings come beside it.
+
+`TopicDecoders` is the one place that chooses the encoding of a topic.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from msgspec.structs import astuple
 
 from retrainer.domain.batches import Column, Columns
 from retrainer.domain.mapping.mapping import Unusable
+from retrainer.ports.decoder import Decoder
 
 _FAILURES: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _DEEPEST_NUMBER: Final = 16
@@ -21,6 +25,17 @@ _NOT_FOR_STRUCTS: Final = re.compile(r'[\x00-\x1f"\\\ud800-\udfff]')
 """What msgspec does not allow in the name of a struct's field."""
 
 _Path = tuple[str, ...]
+
+
+class TopicDecoders:
+    """Which encoding a topic has: every topic is JSON."""
+
+    def __init__(self) -> None:
+        self._json = JsonDecoder()
+
+    def of(self, _topic: str) -> Decoder:
+        """The decoder of a topic's records."""
+        return self._json
 
 
 class JsonDecoder:

@@ -1,4 +1,4 @@
-"""From the bytes of records to documents and columns."""
+"""From the bytes of records to documents and columns, topic by topic."""
 
 from __future__ import annotations
 
@@ -25,4 +25,12 @@ class Decoder(Protocol):
         A column holds what `decode` would have found at its path, and None where it would have found nothing. The empty
         path is the whole document. Values that `decode` refuses are among those that the columns say nothing of.
         """
+        ...
+
+
+class Decoders(Protocol):
+    """Says how the records of each topic are encoded."""
+
+    def of(self, topic: str, /) -> Decoder:
+        """The decoder of a topic's records; the same one each time."""
         ...

@@ -8,18 +8,18 @@ from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Record
 from retrainer.domain.join.ingest import ModelIngest
 from retrainer.domain.mapping.mapping import Envelope, Unusable
-from retrainer.ports.decoder import Decoder
+from retrainer.ports.decoder import Decoder, Decoders
 
 
 class Intake:
     """Decodes what the models need of each record, once for all of them, and hands it to them."""
 
-    def __init__(self, decoder: Decoder, models: Sequence[ModelIngest]) -> None:
-        self._decoder = decoder
+    def __init__(self, decoders: Decoders, models: Sequence[ModelIngest]) -> None:
+        self._decoders = decoders
         self._models = models
         topics = {topic for model in models for topic in model.policy.topics}
         self._readers = {
-            topic: decoder.columns(sorted(frozenset().union(*(model.paths(topic) for model in models))))
+            topic: decoders.of(topic).columns(sorted(frozenset().union(*(model.paths(topic) for model in models))))
             for topic in topics
         }
 
@@ -29,7 +29,7 @@ class Intake:
         if reader is None:
             return {}
         columns, unread = reader(batch.values)
-        envelope = _envelopes(batch, self._decoder)
+        envelope = _envelopes(batch, self._decoders.of(batch.partition.topic))
         reasons: dict[int, list[str]] = {}
         for model in self._models:
             for row, reason in model.take(batch, columns, unread, envelope).items():

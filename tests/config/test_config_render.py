@@ -19,6 +19,7 @@ from retrainer.config.document import read
 from retrainer.config.load import load
 from retrainer.config.render import json_schema, resolved
 from retrainer.config.settings import Settings
+from tests.effort import much
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -73,7 +74,7 @@ CHARACTERS = st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029")
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(CHARACTERS)
 
 
-@adjusted(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@adjusted(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=much(50))
 @given(
     params=st.dictionaries(
         st.text(CHARACTERS, min_size=1, max_size=5), st.recursive(SCALARS, st.lists, max_leaves=4), max_size=4

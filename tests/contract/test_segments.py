@@ -18,6 +18,7 @@ from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports.segments import MERGED, Segments
+from tests.effort import much
 
 AT = Partition("predictions", 0)
 
@@ -86,7 +87,7 @@ RECORDS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=much(60), deadline=None)
 @given(records=RECORDS)
 def test_whatever_a_log_can_hold_comes_back(segments: Segments, records: list[Record]) -> None:
     assert back_from(segments, records) == records

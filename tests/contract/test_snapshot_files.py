@@ -16,6 +16,7 @@ from xxhash import xxh3_128
 from retrainer.adapters.files.snapshots import LocalSnapshots
 from retrainer.errors import Refused, Unreachable
 from tests.contract.saved import AFTER, NAME, remembered, some, table
+from tests.effort import much
 from tests.small_disk import on_a_small_disk
 
 
@@ -69,7 +70,7 @@ def test_a_file_with_more_at_its_end_is_refused(written: Path, more: bytes) -> N
     assert is_refused(written, content + content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=much(200), deadline=None)
 @given(data=st.data())
 def test_a_part_that_is_another_is_noticed(written: Path, data: st.DataObject) -> None:
     """A page that never came to the disk, say: zeros, or what was there before."""

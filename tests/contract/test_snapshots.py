@@ -21,6 +21,7 @@ from retrainer.ports.snapshots import Snapshots
 from tests.contract.saved import JOIN, NAME, large, remembered, restored, some, table, ways_on
 from tests.domain.join.reference import ReferenceIndex
 from tests.domain.join.test_table import STEPS, Fed, Step, feed
+from tests.effort import much
 from tests.service.world import EPOCH, FLIGHTS, LABELLED, MINUTE, PREDICTED
 
 
@@ -103,7 +104,7 @@ def test_redeliveries_corrections_and_retractions_come_back(snapshots: Snapshots
     assert ways_on(restored(snapshots.read(NAME)["flights"])) == ways_on(held)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=much(100), deadline=None)
 @given(
     values=st.lists(st.text(max_size=8), max_size=5, unique=True),
     groups=st.lists(
@@ -124,7 +125,7 @@ def test_text_of_any_kind_comes_back(
     assert ways_on(again, labels) == ways_on(held, labels)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=much(60), deadline=None)
 @given(before=STEPS, after=STEPS)
 def test_a_table_goes_on_as_if_nothing_had_been(snapshots: Snapshots, before: list[Step], after: list[Step]) -> None:
     fed = Fed(JoinTable(JOIN))

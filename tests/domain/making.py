@@ -13,12 +13,13 @@ from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.events import Label, Origin, Partition, Prediction, Record
 from retrainer.domain.mapping.mapping import Envelope
 from retrainer.domain.values import SECOND, SLOT_WIDTH, Micros
+from tests.effort import much
 
 T = TypeVar("T")
 
 # Deadlines say how busy the machine is, nothing about the code.
-thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-quick = settings(thorough, max_examples=50)
+thorough = settings(max_examples=much(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(thorough, max_examples=much(50))
 
 MINUTE: Final[Micros] = SLOT_WIDTH
 NOON: Final[Micros] = 1_366_027_200 * SECOND

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,18 @@ class Stage:
         return {"n": len(joined), "correct": sum(predictions[key] == labels[key] for key in joined)}
 
 
+@contextmanager
+def tracking_at(uri: str) -> Iterator[None]:
+    """MLflow's fluent calls, which know one address a process, speak to this one within."""
+    import mlflow
+
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # so the variable of the environment goes too
+
+
 @dataclass(frozen=True)
 class Mlflow:
     """One MLflow for many stages; each has a registered model of its own."""
@@ -206,11 +219,14 @@ class Mlflow:
 
     def register_champion(self, name: str) -> str:
         """What a data scientist did before: a model under the alias `champion`, right while x > 0.5 means b."""
+        with tracking_at(self.uri):
+            return self._register(name)
+
+    def _register(self, name: str) -> str:
         import mlflow
         import pandas as pd
         from sklearn.linear_model import LogisticRegression
 
-        mlflow.set_tracking_uri(self.uri)
         if mlflow.get_experiment_by_name("science") is None:
             mlflow.create_experiment("science", artifact_location=(self.folder / "artifacts").as_uri())
         mlflow.set_experiment("science")

@@ -23,7 +23,7 @@ from scipy.stats import norm, ttest_rel
 
 from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.crowd import MINUTE, Clock, Crowd
-from tests.e2e.stage import Mlflow
+from tests.e2e.stage import Mlflow, tracking_at
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -70,8 +70,8 @@ class Rides(Crowd):
 
     def model(self, version: str) -> Any:
         """A registered version, as anyone would load it."""
-        tracking.set_tracking_uri(self.mlflow.uri)
-        return tracking.pyfunc.load_model(f"models:/{self.registered_model}/{version}")
+        with tracking_at(self.mlflow.uri):
+            return tracking.pyfunc.load_model(f"models:/{self.registered_model}/{version}")
 
     def promoted(self, version: str) -> dict[str, Any]:
         """The decision that led to a version."""
@@ -260,8 +260,8 @@ def test_the_judgement_is_the_paired_test_of_the_errors(service: Rides, mlflow: 
 
 
 def _artifact(mlflow: Mlflow, run_id: str, path: str) -> str:
-    tracking.set_tracking_uri(mlflow.uri)
-    return str(tracking.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
+    with tracking_at(mlflow.uri):
+        return str(tracking.artifacts.download_artifacts(run_id=run_id, artifact_path=path))
 
 
 def test_the_registered_model_has_learnt_the_new_world(service: Rides, mlflow: Mlflow) -> None:

@@ -23,7 +23,7 @@ from tests.waiting import eventually
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 # Slow enough to be caught in the act, and right in the end.
-SLOW = {"estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": "{n_estimators: 1500, max_depth: 2}"}
+SLOW = {"estimator": "sklearn.ensemble.GradientBoostingClassifier", "params": "{n_estimators: 500, max_depth: 2}"}
 
 
 def training_child(controller: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.files import filesystems
 from retrainer.adapters.files.filesystems import is_network, kind_of, network_filesystem
 from retrainer.adapters.memory.event_log import MemoryLog
@@ -100,7 +100,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from retrainer.adapters import filesystems
+from retrainer.adapters.files import filesystems
 from retrainer.cli import main
 
 filesystems._MOUNTS = Path(sys.argv[1])
@@ -125,7 +125,7 @@ def test_a_start_warns_of_a_network_file_system_and_goes_on(tmp_path: Path) -> N
 def test_check_shows_a_network_file_system() -> None:
     outside = Outside(
         log=MemoryLog(),
-        decoder=JsonDecoder(),
+        decoders=TopicDecoders(),
         registry=MemoryRegistry(),
         clock=FakeClock(),
         open_database=lambda: None,

@@ -177,11 +177,14 @@ def test_case_21_what_is_wrong_outside_never_puts_a_record_into_quarantine(world
 
 
 class Reaching(JsonDecoder):
-    """A decoder that asks something outside, as one with a schema registry does."""
+    """A decoder of every topic that asks something outside, as one with a schema registry does."""
 
     def __init__(self) -> None:
         super().__init__()
         self.away = False
+
+    def of(self, _topic: str) -> Reaching:
+        return self
 
     def columns(self, paths: Sequence[str]) -> Callable[[Sequence[bytes | None]], tuple[Columns, Collection[int]]]:
         read = super().columns(paths)
@@ -200,7 +203,7 @@ def test_case_21_a_decoder_that_cannot_be_reached_ends_the_worker_and_skips_no_r
 
     def started() -> Worker:
         made = world.worker()
-        return Worker(made.policy, replace(made.parts, decoder=decoder), "here/1")
+        return Worker(made.policy, replace(made.parts, decoders=decoder), "here/1")
 
     world.predict("f1", 0)
     worker = started()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.effort import much
 from tests.service.world import LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, World, at, policy
 
 SHORT = policy(max_delay=4 * MINUTE, lateness=1 * MINUTE)
@@ -154,7 +155,7 @@ def told(written: list[tuple[str, bytes]], batch: int, rounds: int) -> dict[str,
     return {"counts": world.counts(), "tallies": {key: n for key, n in world.tallies().items() if n}}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=much(150), deadline=None)
 @given(st.data(), records(), st.integers(1, 20), st.integers(1, 5))
 def test_case_35_the_same_events_in_another_order_and_batching_come_to_the_same_counts(
     data: st.DataObject, written: list[tuple[str, bytes]], batch: int, rounds: int

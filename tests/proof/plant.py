@@ -1,9 +1,9 @@
 """Plants each bug of `bugs.py` in a copy of the source and runs the test that has to find it.
 
-    python -m tests.proof.plant [NAME ...]
+    python -m tests.proof.plant [--todays-fifth | NAME ...]
 
-Without names all of them, and first the machine without any bug, which must pass. Exits with 1 if a bug survives, or if
-its text does not stand in the source any more.
+Without names all of them, and first the machine without any bug, which must pass; or a fifth of them, another one each
+day. Exits with 1 if a bug survives, or if its text does not stand in the source any more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -29,6 +30,7 @@ _LIMIT_SECONDS: Final = 1200
 _PASSED, _FAILED = 0, 1
 """What pytest exits with; the rest means that it could not even begin."""
 _HUNG: Final = -1
+_FIFTH: Final = "--todays-fifth"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class Answer:
 
 def main(names: Sequence[str]) -> int:
     """Plant these bugs, or all; the exit status."""
+    if list(names) == [_FIFTH]:
+        names = [bug.name for bug in BUGS[datetime.now(tz=UTC).toordinal() % 5 :: 5]]
     unknown = set(names) - {bug.name for bug in BUGS}
     if unknown:
         print(f"no such bugs: {', '.join(sorted(unknown))}", file=sys.stderr)
@@ -108,7 +112,7 @@ def _copy(to: Path) -> None:
 
 
 def _test(which: str, root: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", which]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", which]
     environment = {**os.environ, "PYTHONPATH": str(root), "RETRAINER_PROOF": "planted"}
     try:
         return subprocess.run(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.memory.housekeeping import MemoryHousekeepingState
 from retrainer.domain.events import Partition, Record
 from retrainer.domain.join.ingest import IngestPolicy
@@ -122,7 +122,7 @@ class Stage:
             disk=self.world.disk,
             memory=self.world.memory,
             background=self.background,
-            decoder=JsonDecoder(),
+            decoders=TopicDecoders(),
             clock=self.world.clock,
             logger=self.world.entries.logger,
         )

@@ -1,6 +1,6 @@
 """The machine: some stories always the same, or (`make proof`) thousands that nobody has seen before.
 
-RETRAINER_PROOF is `short`, `long`, or `planted`: how many stories, and whether a failing one is made small.
+RETRAINER_PROOF is `short`, `new`, `long`, or `planted`: how many stories, and whether a failing one is made small.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.effort import much
 from tests.proof.machine import Ingest
 
 _COMMON = settings(
@@ -19,7 +20,8 @@ _COMMON = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 PROFILES = {
-    "short": settings(_COMMON, max_examples=300, derandomize=True),
+    "short": settings(_COMMON, max_examples=much(100, slow=300), derandomize=True),
+    "new": settings(_COMMON, max_examples=600, database=None, print_blob=True),
     "long": settings(_COMMON, max_examples=6000, database=None, print_blob=True),
     "planted": settings(_COMMON, max_examples=1000, derandomize=True, phases=[Phase.generate]),
 }

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job, job_for
@@ -294,7 +294,7 @@ class Control:
 
     def parts(self) -> JobParts:
         builder = DatasetBuilder(
-            state=self.state, segments=self.world.segments, decoder=JsonDecoder(), datasets=self.rows
+            state=self.state, segments=self.world.segments, decoders=TopicDecoders(), datasets=self.rows
         )
         return JobParts(
             state=self.state,

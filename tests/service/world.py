@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from retrainer.adapters.background import InlineBackground
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.memory.disk import MemoryDisk
 from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
@@ -182,7 +182,7 @@ class World:
             disk=self.disk,
             memory=self.memory,
             background=self.background(),
-            decoder=JsonDecoder(),
+            decoders=TopicDecoders(),
             clock=self.clock,
             logger=self.entries.logger,
         )

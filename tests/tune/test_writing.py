@@ -16,6 +16,7 @@ from retrainer.errors import ConfigError
 from retrainer.tune.edits import Unplayable, edits, settings_with
 from retrainer.tune.space import Point, SearchSpace
 from retrainer.tune.writing import Source
+from tests.effort import much
 from tests.tune.layouts import BLOCK, DEFAULTS, ENV, LAYOUTS, TRIGGERS, source, space
 
 
@@ -36,7 +37,7 @@ def changed(found: Source, header: str = "changed", **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=much(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_point_is_written_so_that_it_means_just_that(tmp_path: Path, layout: str, data: st.DataObject) -> None:
     found = source(tmp_path, LAYOUTS[layout])

@@ -1,29 +1,24 @@
-"""The manifest's connection: short transactions on SQLite, and what its errors mean to the service."""
+"""The manifest's connection: short transactions, and what the database's errors mean to the service."""
 
 from __future__ import annotations
 
 import secrets
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, make_url, select, text, update
+from sqlalchemy import Connection, insert, inspect, make_url, select, update
 from sqlalchemy.exc import DatabaseError, DBAPIError, IntegrityError, OperationalError
 
 from retrainer.adapters.clock import SystemClock
-from retrainer.adapters.manifest import schema
+from retrainer.adapters.manifest import schema, sqlite
 from retrainer.adapters.manifest.migrations import migrate
 from retrainer.errors import Fenced, Refused, RetrainerError, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports.manifest.lease import Lease
 
 _BUSY_SECONDS: Final = 5.0
-_IMMEDIATE: Final = "retrainer_immediate"
-_INCREMENTAL: Final = 2
-_PAGES_AT_ONCE: Final = 4096
-_SHRINK_SECONDS: Final = 0.1
 _clock: Final = SystemClock()
 
 
@@ -35,7 +30,7 @@ class Database:
         self.url = make_url(url)
         self._busy_seconds = busy_seconds
         self._log = log
-        self._engine = _engine(url, busy_seconds)
+        self._engine = sqlite.engine_of(url, busy_seconds)
         self._ready = False
 
     @contextmanager
@@ -79,15 +74,7 @@ class Database:
         """
         with self.reading():
             pass  # the manifest is there
-        with closing(self._engine.raw_connection()) as pooled:
-            connection = cast("sqlite3.Connection", pooled.driver_connection)
-            with suppress(sqlite3.OperationalError), _patience(connection, _SHRINK_SECONDS, self._busy_seconds):
-                before = _free_pages(connection)
-                # Each page is a step of the statement, and `execute` takes one only.
-                connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                return 0 < _free_pages(connection) < before
-        return False
+        return sqlite.shrink(self._engine, self._busy_seconds)
 
     def close(self) -> None:
         """Give every connection back."""
@@ -98,7 +85,7 @@ class Database:
         try:
             self._prepare()
             with self._engine.connect() as plain:
-                connection = plain.execution_options(**{_IMMEDIATE: immediate})
+                connection = sqlite.with_write_lock(plain, immediate=immediate)
                 with connection.begin():
                     yield connection
         except DBAPIError as error:
@@ -111,11 +98,10 @@ class Database:
         """Create folder and tables of a new manifest; refuse one that another version of retrainer wrote, untouched."""
         if self._ready:
             return
-        if self.url.database:
-            _make_folder(Path(self.url.database).parent)
+        sqlite.make_folder(self.url)
         while not self._ready:
             self._ready = self._look(immediate=False) or self._look(immediate=True)
-        self._make_shrinkable()
+        sqlite.make_shrinkable(self._engine)
 
     def _look(self, *, immediate: bool) -> bool:
         """Whether the manifest is there and up to date.
@@ -124,7 +110,8 @@ class Database:
         one does the work. One call takes one step.
         """
         started, migrated = _clock.monotonic(), None
-        with self._engine.connect().execution_options(**{_IMMEDIATE: immediate}) as connection, connection.begin():
+        plain = self._engine.connect()
+        with sqlite.with_write_lock(plain, immediate=immediate) as connection, connection.begin():
             found = schema.VERSION
             if inspect(connection).get_table_names():
                 found = self._version(connection)
@@ -151,14 +138,6 @@ class Database:
             )
         return int(found)
 
-    def _make_shrinkable(self) -> None:
-        """Rewrite, once, a file that was made without knowing which pages are free; if it cannot be now, later."""
-        with closing(self._engine.raw_connection()) as pooled:
-            connection = cast("sqlite3.Connection", pooled.driver_connection)
-            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
-                with suppress(sqlite3.OperationalError):
-                    connection.execute("VACUUM")
-
     def _tell(self, version: int, seconds: float) -> None:
         if self._log is not None:
             facts = {"from": version, "to": version + 1, "seconds": round(seconds, 3)}
@@ -171,13 +150,6 @@ def _create(connection: Connection) -> None:
     connection.execute(insert(schema.about), [{"name": k, "value": v} for k, v in about.items()])
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unreachable(f"the folder of the database cannot be made: {error}") from error
-
-
 def _meaning(error: DBAPIError, url: str) -> RetrainerError | None:
     """What an error of the database is to the service; None where it is a mistake of our own."""
     if isinstance(error, OperationalError) or error.connection_invalidated:
@@ -187,37 +159,3 @@ def _meaning(error: DBAPIError, url: str) -> RetrainerError | None:
     if type(error) is DatabaseError:
         return Refused(f"database {url} cannot be read: {error.orig}")
     return None
-
-
-def _engine(url: str, busy_seconds: float) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": busy_seconds})
-    event.listen(engine, "connect", _set_up_sqlite)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _set_up_sqlite(connection: Any, _: object) -> None:
-    connection.isolation_level = None  # sqlite3 would begin transactions by itself, and too late
-    if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:  # to set it takes the write lock
-        connection.execute(f"PRAGMA auto_vacuum={_INCREMENTAL}")
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _free_pages(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
-
-
-@contextmanager
-def _patience(connection: sqlite3.Connection, seconds: float, otherwise: float) -> Iterator[None]:
-    """Within, wait for locks only so long."""
-    connection.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
-    try:
-        yield
-    finally:
-        connection.execute(f"PRAGMA busy_timeout={round(1000 * otherwise)}")
-
-
-def _begin(connection: Connection) -> None:
-    immediate = connection.get_execution_options().get(_IMMEDIATE, False)
-    connection.execute(text("BEGIN IMMEDIATE" if immediate else "BEGIN"))

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 
 import msgspec
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.ingest import counts, model_progress, positions
+from retrainer.adapters.manifest.sqlite import upsert
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import ENDED, Job
 from retrainer.domain.deciding.ledger import Act, LedgerRow

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from sqlalchemy import Connection, Row, Select, Table, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from retrainer.adapters.manifest import schema, segments
 from retrainer.adapters.manifest.database import Database
+from retrainer.adapters.manifest.sqlite import upsert
 from retrainer.domain.events import Partition, RecordQuarantined, Side
 from retrainer.domain.join.ingest import ModelDelta, Progress, imbalance
 from retrainer.domain.join.rules import Status

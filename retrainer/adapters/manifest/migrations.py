@@ -5,16 +5,14 @@ It speaks of tables as they were then, so it names them in SQL and knows nothing
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-from retrainer.errors import Unreachable
+from retrainer.adapters.manifest.sqlite import keep_copy
 
 Step = Callable[[Connection], None]
 
@@ -45,22 +43,10 @@ def migrate(connection: Connection, version: int, database: Path) -> None:
     Raises:
         Unreachable: the copy cannot be made.
     """
-    _keep_copy(database, database.with_name(f"{database.name}.v{version}.bak"))
+    keep_copy(database, database.with_name(f"{database.name}.v{version}.bak"))
     STEPS[version](connection)
     now = {"now": str(version + 1)}
     connection.execute(text("UPDATE about SET value = :now WHERE name = 'version'"), now)
-
-
-def _keep_copy(database: Path, copy: Path) -> None:
-    """A copy has its name only once it is whole. The caller's transaction keeps everybody from writing meanwhile."""
-    unfinished = copy.with_name(f"{copy.name}.part")
-    try:
-        unfinished.unlink(missing_ok=True)
-        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(unfinished)) as target:
-            source.backup(target)
-        unfinished.replace(copy)
-    except (OSError, sqlite3.Error) as error:
-        raise Unreachable(f"{copy} cannot be written, which a migration needs: {error}") from error
 
 
 def _run(connection: Connection, *statements: str) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from retrainer.adapters.background import InlineBackground
 from retrainer.adapters.clock import SystemClock
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.adapters.kafka.log import KafkaLog
 from retrainer.adapters.memory.disk import MemoryDisk
@@ -111,7 +111,7 @@ def _worker(
         disk=MemoryDisk(2**50),
         memory=_NoMemory(),
         background=InlineBackground(),
-        decoder=JsonDecoder(),
+        decoders=TopicDecoders(),
         clock=clock,
         logger=structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop]),
     )
@@ -136,7 +136,7 @@ def _recorded(
     policy: ModelPolicy, manifest: MemoryManifest, segments: MemorySegments, source: str
 ) -> tuple[Recording, DatasetBuilder]:
     state = MemoryDecisionState(manifest)
-    builder = DatasetBuilder(state=state, segments=segments, decoder=JsonDecoder(), datasets=ParquetDatasets())
+    builder = DatasetBuilder(state=state, segments=segments, decoders=TopicDecoders(), datasets=ParquetDatasets())
     return replace(Recording.of(state, policy, changes=_champions), source=source), builder
 
 

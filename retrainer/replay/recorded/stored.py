@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from retrainer.adapters.decoding import JsonDecoder
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.bootstrap import Wiring
 from retrainer.domain.values import Micros
@@ -58,6 +57,6 @@ def replay_stored(
     own = next(iter(policies.values()))
     recording = Recording.of(wiring.decisions, own)
     builder = DatasetBuilder(
-        state=wiring.decisions, segments=wiring.segments(), decoder=JsonDecoder(), datasets=ParquetDatasets()
+        state=wiring.decisions, segments=wiring.segments(), decoders=wiring.decoders, datasets=ParquetDatasets()
     )
     return replay_recorded(policies, recording, builds(builder), training_takes, out=out, progress=progress)

@@ -26,7 +26,7 @@ from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 from retrainer.errors import Refused
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock
-from retrainer.ports.decoder import Decoder
+from retrainer.ports.decoder import Decoders
 from retrainer.ports.manifest.progress import StoredProgress
 from retrainer.ports.manifest.segments import StoredPart, StoredSegment
 from retrainer.ports.segments import Segments
@@ -57,7 +57,7 @@ class DriftParts:
 
     state: DriftState
     segments: Segments
-    decoder: Decoder
+    decoders: Decoders
     clock: Clock
     logger: Logger
 
@@ -198,7 +198,7 @@ class Drifting:
             into, after, reaching = (self._learner, self._counted), self._done, self._reaching
         progress = self._parts.state.model_progress().get(self._policy.model)
         for part, batches in read_parts(self._parts.state, self._parts.segments, after=after, reaching=reaching):
-            found = _PartFound(self._policy, self._parts.decoder, part)
+            found = _PartFound(self._policy, self._parts.decoders, part)
             for _ in found.read(batches, *into):
                 yield
             with self._lock:
@@ -238,9 +238,9 @@ class Drifting:
 class _PartFound:
     """What one part holds of a model's predictions."""
 
-    def __init__(self, policy: IngestPolicy, decoder: Decoder, part: StoredPart) -> None:
+    def __init__(self, policy: IngestPolicy, decoders: Decoders, part: StoredPart) -> None:
         self._policy = policy
-        self._decoder = decoder
+        self._decoders = decoders
         watermark = part.watermarks.get(policy.model)
         self.first_open = None if watermark is None else slot_of(watermark)
         self.counted: dict[Slot, tuple[int, Counts]] = {}
@@ -254,11 +254,12 @@ class _PartFound:
         for batch in batches:
             if Side.PREDICTIONS not in self._policy.sides_of(batch.partition.topic):
                 continue
+            decoder = self._decoders.of(batch.partition.topic)
             for row, record in enumerate(batch.records()):
                 if row % _RECORDS_A_STEP == 0:
                     yield
                 try:
-                    envelope = Envelope(record=record, document=document_of(record, self._decoder))
+                    envelope = Envelope(record=record, document=document_of(record, decoder))
                     self._add(envelope, windows)
                 except Unusable:
                     continue  # it is in quarantine

@@ -8,7 +8,7 @@ from datetime import timedelta
 from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock
-from retrainer.ports.decoder import Decoder
+from retrainer.ports.decoder import Decoders
 from retrainer.ports.disk import Disk
 from retrainer.ports.event_log import EventLog, Start
 from retrainer.ports.manifest.ingest import IngestState
@@ -48,6 +48,6 @@ class WorkerParts:
     disk: Disk
     memory: ResidentMemory
     background: Background
-    decoder: Decoder
+    decoders: Decoders
     clock: Clock
     logger: Logger

@@ -48,8 +48,8 @@ class Replay:
         remembered = self._remembered(policy)
         self.models = tuple(_begun(model, partitions, remembered.get(model.model)) for model in policy.models)
         self._late = [model for model in self.models if model.policy.model not in remembered]
-        self._intake = Intake(parts.decoder, self.models)
-        self._intake_of_late = Intake(parts.decoder, self._late)
+        self._intake = Intake(parts.decoders, self.models)
+        self._intake_of_late = Intake(parts.decoders, self._late)
 
     def run(self) -> int:
         """Replay; how many commits that took."""

@@ -35,7 +35,7 @@ class Shard:
         self._topic_ids = recovered.topic_ids
         self._positions = dict(recovered.positions)
         self._cut_at = dict(recovered.positions)
-        self._intake = Intake(parts.decoder, recovered.models)
+        self._intake = Intake(parts.decoders, recovered.models)
         self._batches: list[RecordBatch] = []
         self._records = 0
         self._bytes = 0

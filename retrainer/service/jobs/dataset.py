@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 from retrainer.domain.answers import answer_of, score_of
@@ -16,7 +16,7 @@ from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.lateness.coverage import mature_place
 from retrainer.domain.mapping.mapping import Envelope, Unusable, features_of, label_of, matches, prediction_of
 from retrainer.domain.values import SLOT_WIDTH, Micros, slot_of
-from retrainer.ports.decoder import Decoder
+from retrainer.ports.decoder import Decoders
 from retrainer.ports.manifest.decisions import DecisionState
 from retrainer.ports.manifest.segments import StoredPart
 from retrainer.ports.segments import Segments
@@ -43,7 +43,7 @@ class DatasetBuilder:
 
     state: DecisionState
     segments: Segments
-    decoder: Decoder
+    decoders: Decoders
     datasets: Datasets
 
     def build(self, policy: ModelPolicy, known_by: Micros, path: Path, after: Micros | None = None) -> Dataset | None:
@@ -80,11 +80,16 @@ class DatasetBuilder:
     def _envelopes(self, policy: ModelPolicy, known_by: Micros, after: Micros | None) -> Iterator[Envelope]:
         oldest = _oldest_needed(policy, known_by) if after is None else after - policy.ingest.join.horizon
         for _, batches in self._parts(policy, oldest):
-            for record in chain.from_iterable(batch.records() for batch in batches):
-                try:
-                    yield Envelope(record=record, document=document_of(record, self.decoder))
-                except Unusable:
-                    continue  # it is in quarantine
+            for batch in batches:
+                yield from self._usable(batch)
+
+    def _usable(self, batch: RecordBatch) -> Iterator[Envelope]:
+        decoder = self.decoders.of(batch.partition.topic)
+        for record in batch.records():
+            try:
+                yield Envelope(record=record, document=document_of(record, decoder))
+            except Unusable:
+                continue  # it is in quarantine
 
 
 def select(policy: RowsPolicy, rows: Sequence[DatasetRow], known_by: Micros, mature_after: Micros) -> list[DatasetRow]:

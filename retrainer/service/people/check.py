@@ -11,7 +11,7 @@ from retrainer.domain.events import Partition, Side
 from retrainer.domain.join.ingest import ModelIngest, Progress
 from retrainer.errors import RetrainerError
 from retrainer.ports.clock import Clock
-from retrainer.ports.decoder import Decoder
+from retrainer.ports.decoder import Decoders
 from retrainer.ports.event_log import EventLog
 from retrainer.ports.registry import Registry
 from retrainer.service.intake import Intake
@@ -55,7 +55,7 @@ class Outside:
     """What is tried."""
 
     log: EventLog
-    decoder: Decoder
+    decoders: Decoders
     registry: Registry
     clock: Clock
     open_database: Callable[[], object]
@@ -91,7 +91,7 @@ def _topics(model: ModelPolicy, outside: Outside) -> str:
     partitions = list(outside.log.describe(model.ingest.topics))
     sample = _sample(partitions, outside)
     ingest = ModelIngest(model.ingest, partitions, Progress())
-    intake = Intake(outside.decoder, [ingest])
+    intake = Intake(outside.decoders, [ingest])
     reasons = Counter(reason for batch in sample for reason in intake.take(batch).values())
     counts = ingest.drain().counts
     parts = [_side(side, counts) for side in Side]

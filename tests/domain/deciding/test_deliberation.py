@@ -21,6 +21,7 @@ from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.volume import Volume
 from retrainer.domain.values import Slot
 from tests.domain.making import MINUTE
+from tests.effort import much
 from tests.plain import plain_guards, plain_threshold, plain_trial
 
 Content = tuple[int, int, int]
@@ -73,7 +74,7 @@ class Life:
         return 10**15 + slot * MINUTE
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=much(200), deadline=None)
 @given(CONTENTS, GUARDS, ROWS, st.integers(0, 40), st.data())
 def test_the_same_slots_give_the_same_decisions_however_often_somebody_looks(
     contents: list[Content], guards: Guards, rows: RowsPolicy, takes: int, data: st.DataObject

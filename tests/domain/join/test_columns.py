@@ -16,7 +16,7 @@ from hypothesis import event as note
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import JsonDecoder, TopicDecoders
 from retrainer.domain.batches import RecordBatch, batches_of
 from retrainer.domain.events import Label, Prediction, Record, Side
 from retrainer.domain.join.codes import Codes
@@ -44,6 +44,7 @@ from tests.domain.join.reference import ReferenceIndex
 from tests.domain.making import MINUTE, NOON, thorough
 from tests.domain.mapping.records import CLOCKS, MOMENTS, ODDITIES, ONLY, mappings, records
 from tests.domain.oracle import nonzero
+from tests.effort import much
 
 DECODER = JsonDecoder()
 JOIN = JoinPolicy(max_delay=60 * MINUTE, lateness=MINUTE)
@@ -164,7 +165,7 @@ class OneByOne:
 TOPICS = st.sampled_from([("events", "events"), ("events", "other"), ("other", "events")])
 
 
-@settings(thorough, max_examples=150)
+@settings(thorough, max_examples=much(150))
 @given(st.data(), TOPICS)
 def test_a_model_comes_to_the_same_as_record_by_record(data: st.DataObject, topics: tuple[str, str]) -> None:
     predictions, labels = (data.draw(mappings(topic)) for topic in topics)
@@ -173,7 +174,7 @@ def test_a_model_comes_to_the_same_as_record_by_record(data: st.DataObject, topi
     found = data.draw(records(predictions if topics[0] == "events" else labels))
     sizes = data.draw(st.lists(st.integers(1, 5), max_size=len(found)))
     model, reference = ModelIngest(policy, [ONLY], Progress()), OneByOne(policy)
-    intake = Intake(DECODER, [model])
+    intake = Intake(TopicDecoders(), [model])
     reasons: dict[int, str] = {}
     for batch in parts(found, sizes):
         reasons |= {batch.offsets[row]: reason for row, reason in intake.take(batch).items()}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.domain.answers import LONGEST_CLASS
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record, Side
@@ -50,7 +50,7 @@ def model() -> ModelIngest:
 def taken(*found: Record) -> tuple[dict[int, str], Counter[tuple[Side, str]]]:
     """Reasons by row, and counts, which add up."""
     one = model()
-    intake = Intake(JsonDecoder(), [one])
+    intake = Intake(TopicDecoders(), [one])
     reasons = {row: reason for batch in batches_of(found) for row, reason in intake.take(batch).items()}
     one.advance_to(NOON + 600 * MINUTE)
     counts = Counter(one.drain().counts)

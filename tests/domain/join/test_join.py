@@ -27,10 +27,11 @@ from tests.domain.join.reader import HOUR, THE_END, Event, Reader, cell
 from tests.domain.join.reference import ReferenceIndex
 from tests.domain.making import MINUTE, label, origin, prediction, thorough
 from tests.domain.oracle import Expected, expected, nonzero, unslotted
+from tests.effort import much
 
 TICK: Micros = 20 * SECOND
 """Three to a slot, so that slots hold several events and times often tie."""
-relentless = settings(thorough, max_examples=200)
+relentless = settings(thorough, max_examples=much(200))
 
 
 def told_by(events: Expected) -> tuple[Counter[Status], Counter[TallyKey]]:

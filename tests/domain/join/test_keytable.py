@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrainer.domain.join.keytable import Keys, KeyTable, Rows
+from tests.effort import much
 
 Key = tuple[int, int]
 MOST = 2**64 - 1
@@ -60,7 +61,7 @@ def column_of(keys: Sequence[Key]) -> tuple[Keys, Keys]:
     return np.array([high for high, _ in keys], np.uint64), np.array([low for _, low in keys], np.uint64)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=much(300), deadline=None)
 @given(batches=BATCHES)
 def test_it_is_a_dictionary(batches: list[tuple[str, list[Key]]]) -> None:
     held = Held(64)
@@ -73,7 +74,7 @@ def test_it_is_a_dictionary(batches: list[tuple[str, list[Key]]]) -> None:
     held.check([(high, low) for high in (0, 1, 2, MOST) for low in LOWS])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=much(15), deadline=None)
 @given(seed=st.integers(0, 2**32), few=st.booleans())
 def test_it_is_a_dictionary_as_it_grows(seed: int, few: bool) -> None:
     """Thousands at once, of which many come and go, with `few` different low words or each with its own."""

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from retrainer.domain.join import rows as rows_module
 from retrainer.domain.join.keytable import Keys, Rows
 from retrainer.domain.join.rows import COLUMNS, EXTRA, LABELLED, NEVER, PREDICTED, Extra, JoinRows
+from tests.effort import much
 
 ROW_BYTES = 61
 NUMBERS = st.integers(0, 400)
@@ -120,7 +121,7 @@ class RowsMachine(RuleBasedStateMachine):
 
 
 TestRows = RowsMachine.TestCase
-TestRows.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestRows.settings = settings(max_examples=much(120), stateful_step_count=30, deadline=None)
 
 
 def test_a_row_is_as_large_as_the_docs_say() -> None:

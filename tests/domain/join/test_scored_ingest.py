@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.domain.answers import Task
 from retrainer.domain.batches import batches_of
 from retrainer.domain.events import Partition, Record, Side
@@ -31,7 +31,6 @@ from tests.domain.making import MINUTE, NOON, thorough
 from tests.domain.oracle import nonzero, outcomes_in
 
 PREDICTIONS, LABELS = Partition("predictions", 0), Partition("labels", 0)
-DECODER = JsonDecoder()
 JOIN = JoinPolicy(max_delay=10 * MINUTE, lateness=MINUTE)
 
 
@@ -62,7 +61,7 @@ class Fed:
         self.tallies: Counter[TallyKey] = Counter()
         self.counts: Counter[tuple[Side, str]] = Counter()
         self.reasons: list[str] = []
-        self._intake = Intake(DECODER, [self.model])
+        self._intake = Intake(TopicDecoders(), [self.model])
 
     def take(self, records: Sequence[Record]) -> Fed:
         for batch in batches_of(records):

@@ -25,6 +25,7 @@ from retrainer.domain.tally.arrivals import ArrivalPolicy
 from retrainer.domain.tally.measures import expansion
 from retrainer.domain.values import SLOT_WIDTH
 from tests.domain.join.reference import ReferenceIndex
+from tests.effort import much
 
 MINUTE = SLOT_WIDTH
 Event = Prediction | Label
@@ -131,7 +132,7 @@ def facts(join: ReferenceIndex | JoinTable) -> tuple[object, ...]:
     return statuses, dict(drained.cells), len(join), join.moved_to_open
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=much(1500), deadline=None)
 @given(
     policy=st.sampled_from(POLICIES),
     counting=st.sampled_from(COUNTING),
@@ -152,7 +153,7 @@ def test_it_is_the_reference_in_columns(
         assert facts(fed.table) == found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=much(300), deadline=None)
 @given(policy=st.sampled_from(POLICIES), before=STEPS, after=STEPS)
 def test_it_goes_on_from_its_dump(policy: JoinPolicy, before: list[Step], after: list[Step]) -> None:
     fed, reference = Fed(JoinTable(policy)), ReferenceIndex(policy)

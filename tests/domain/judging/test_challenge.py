@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from retrainer.domain.judging.challenge import Differences, PairedTest, RowLoss, judging_on
 from retrainer.domain.judging.verdicts import judging_on_share
 from tests.domain.making import quick, restored
+from tests.effort import much
 from tests.plain import plain_judge
 
 differences = st.lists(st.sampled_from([-1.0, -0.25, 0.0, 0.5, 1.0]), max_size=40)
@@ -38,11 +39,11 @@ class TestErrorRate:
     """Simulated with fixed seeds; alpha is 0.1, so that a test which errs too often shows."""
 
     def test_an_equal_challenger_is_found_better_at_most_as_often_as_promised(self) -> None:
-        """400 runs of up to 20,000 pairs that differ on a fifth, looked at every 100 rows."""
-        random = np.random.default_rng(5)
-        found = [judged_on(PairedTest(alpha=0.1), pairs(random, 20_000, 0.2, 0.0), 100).answer for _ in range(400)]
-        assert 0 < found.count("better") <= 0.1 * 400
-        assert 0 < found.count("worse") <= 0.1 * 400
+        """Runs of up to 20,000 pairs that differ on a fifth, looked at every 100 rows."""
+        random, runs = np.random.default_rng(5), much(120, slow=400)
+        found = [judged_on(PairedTest(alpha=0.1), pairs(random, 20_000, 0.2, 0.0), 100).answer for _ in range(runs)]
+        assert 0 < found.count("better") <= 0.1 * runs
+        assert 0 < found.count("worse") <= 0.1 * runs
 
     def test_one_at_the_edge_of_the_improvement_too(self) -> None:
         random = np.random.default_rng(6)

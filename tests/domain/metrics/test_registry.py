@@ -27,6 +27,7 @@ from retrainer.domain.metrics.registry import (
 )
 from retrainer.domain.tally.measures import SUM, N
 from tests.domain.making import quick
+from tests.effort import much
 
 Row = tuple[str, str]
 OF_POSITIVE = ("precision", "recall", "f1")
@@ -66,7 +67,7 @@ class TestValues:
     def test_every_metric_has_a_reference(self) -> None:
         assert set(CLASSIFICATION) == set(REFERENCE)
 
-    @settings(quick, max_examples=30)
+    @settings(quick, max_examples=much(30))
     @given(found=rows, positive=st.sampled_from(["a", "b", "c", "d"]))
     def test_agree_with_scikit_learn(self, found: list[Row], positive: str) -> None:
         present = any(positive in row for row in found)
@@ -162,7 +163,7 @@ class TestEstimate:
         assert found is not None
         assert (found.value, found.n, (found.low, found.high)) == (hits / n, n, wilson(hits, n))
 
-    @settings(quick, max_examples=30)
+    @settings(quick, max_examples=much(30))
     @given(found=rows, positive=st.sampled_from(["a", "b"]))
     def test_every_value_lies_in_its_interval(self, found: list[Row], positive: str) -> None:
         for metric in CLASSIFICATION:

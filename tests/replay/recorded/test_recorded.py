@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.adapters.files.datasets import ParquetDatasets
 from retrainer.adapters.files.segments import LocalSegments
 from retrainer.adapters.kafka.broker import EmbeddedBroker
@@ -135,7 +135,7 @@ def test_another_policy_decides_otherwise_and_trains_on_the_stored_rows(story: S
     other = watched(recipe=recipe)
     other = replace(other, watch=replace(other.watch, triggers={"low_accuracy": low}))
     builder = DatasetBuilder(
-        state=control.state, segments=control.world.segments, decoder=JsonDecoder(), datasets=ParquetDatasets()
+        state=control.state, segments=control.world.segments, decoders=TopicDecoders(), datasets=ParquetDatasets()
     )
     recording = Recording.of(control.state, control.policy)
     found = play_again(other, recording, builds(builder), 0)

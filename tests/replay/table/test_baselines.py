@@ -18,11 +18,12 @@ from retrainer.replay.table.times import NEVER
 from retrainer.replay.table.values import LabelCodes
 from retrainer.training.form import Form
 from retrainer.training.pipeline import build
+from tests.effort import much
 from tests.replay.streams import policy, turning, written
 from tests.replay.table.test_flow import ROWS, table_of
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=much(200), deadline=None)
 @given(rows=ROWS)
 def test_no_change_says_the_last_label_that_had_arrived(rows: list[tuple[int, int | None, int, int]]) -> None:
     table = table_of([row[0] for row in rows], [row[1] for row in rows], [row[2] for row in rows], warm=1)

@@ -28,6 +28,7 @@ from retrainer.replay.table.table import MISSING, Classes, Table
 from retrainer.replay.table.times import NEVER
 from retrainer.replay.table.values import LabelCodes
 from retrainer.training.form import Form
+from tests.effort import much
 
 HERE = Partition("t", 0)
 START = 1_000 * SLOT_WIDTH
@@ -91,7 +92,7 @@ KINDS = (
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=much(250), deadline=None)
 @given(rows=ROWS, absent=ABSENT, ahead=st.integers(0, 30), kind=st.sampled_from(KINDS))
 def test_what_a_table_tallies_is_what_the_join_would(
     rows: list[tuple[int, int | None, int, int]], absent: Absent | None, ahead: int, kind: Kind
@@ -126,7 +127,7 @@ def test_what_a_table_tallies_is_what_the_join_would(
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=much(150), deadline=None)
 @given(rows=ROWS, absent=ABSENT, later=st.integers(0, 20))
 def test_what_can_be_learned_from_is_what_the_join_knows(
     rows: list[tuple[int, int | None, int, int]], absent: Absent | None, later: int
@@ -148,7 +149,7 @@ def test_what_can_be_learned_from_is_what_the_join_knows(
     assert list(zip(at.tolist(), texts, since.tolist(), strict=True)) == wanted
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=much(100), deadline=None)
 @given(rows=ROWS, lateness=st.integers(0, 200))
 def test_slots_close_as_they_would_behind_the_watermark(
     rows: list[tuple[int, int | None, int, int]], lateness: int

@@ -32,7 +32,7 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the highest memory is read from /proc")
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("kind", [pytest.param("csv", marks=pytest.mark.slow), "parquet"])
 def test_more_rows_take_at_most_twice_their_own_memory(tmp_path: Path, kind: str) -> None:
     few, many = (_highest(tmp_path, rows, kind) for rows in (FEW, MANY))
     more = _table(MANY).nbytes - _table(FEW).nbytes

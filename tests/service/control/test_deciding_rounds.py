@@ -14,6 +14,7 @@ from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.metrics.windows import CountWindow, TimeWindow
 from retrainer.domain.values import Slot, slot_start
 from retrainer.service.policy import ModelPolicy
+from tests.effort import much
 from tests.plain import plain_threshold
 from tests.service.control.rounds import FIRST, Deciding
 from tests.service.controlling import model
@@ -47,7 +48,7 @@ def written(deciding: Deciding, slots: Sequence[tuple[int, int, int, str]]) -> l
     return opens
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=much(150), deadline=None)
 @given(slots=SLOTS, window=WINDOWS, min_labels=st.sampled_from([1, 20]), data=st.data())
 def test_the_first_job_and_all_facts_are_the_same_however_rounds_are_cut(
     slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, min_labels: int, data: st.DataObject
@@ -81,7 +82,7 @@ def test_a_job_waits_for_the_same_rows_however_rounds_are_cut(cuts: Sequence[int
     assert deciding.state.jobs()[0].decided_at == at(4)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=much(150), deadline=None)
 @given(slots=SLOTS, window=WINDOWS, data=st.data())
 def test_a_restart_between_rounds_changes_nothing(
     slots: list[tuple[int, int, int, str]], window: CountWindow | TimeWindow, data: st.DataObject

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.adapters.decoding import JsonDecoder
+from retrainer.adapters.decoding import TopicDecoders
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition
 from retrainer.domain.features.drift import DriftView
@@ -33,7 +33,7 @@ def drifting(world: World, *windows: Window) -> Drifting:
     parts = DriftParts(
         state=world.decisions,
         segments=world.files,
-        decoder=JsonDecoder(),
+        decoders=TopicDecoders(),
         clock=world.clock,
         logger=world.entries.logger,
     )

@@ -23,6 +23,7 @@ from retrainer.service.control.housekeeping import Housekeeping, HousekeepingPar
 from retrainer.service.ingest import cut as storing
 from retrainer.service.reading import read_parts
 from tests.contract.states import decision
+from tests.effort import much
 from tests.service.controlling import Control, model
 from tests.service.world import MINUTE, PREDICTED, Crash, World, at, policy
 
@@ -209,7 +210,7 @@ def test_wherever_it_dies_nothing_is_lost_or_doubled(house: House, place: str, n
     assert house.files == set(house.world.state.segment_files())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=much(60), deadline=None)
 @given(
     st.lists(
         st.sampled_from(["consume", "keep", "keep", "restart_worker", "restart_keeper", "minute"])

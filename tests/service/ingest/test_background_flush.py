@@ -22,6 +22,7 @@ from retrainer.ports.manifest.ingest import Flush
 from retrainer.ports.process import Background
 from retrainer.service.ingest import cut as storing
 from retrainer.service.ingest.worker import Worker
+from tests.effort import much
 from tests.service.ingest.test_worker_restarts import (
     FORGETFUL,
     PATIENT,
@@ -474,7 +475,7 @@ class BesideWorld(World):
             worker.run_once()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=much(150), deadline=None)
 @given(story=STORIES, models=st.sampled_from([(FORGETFUL,), (FORGETFUL, PATIENT)]))
 def test_what_is_committed_beside_the_reading_is_what_is_committed_in_turn(
     story: Story, models: tuple[IngestPolicy, ...]

@@ -16,6 +16,7 @@ from retrainer.domain.values import Micros
 from retrainer.errors import Refused
 from retrainer.service.ingest import waiting as holding
 from retrainer.service.ingest.worker import Worker
+from tests.effort import much
 from tests.service.world import FLIGHTS, LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, Log, World, at, policy
 
 MIB = 2**20
@@ -267,7 +268,7 @@ def paces(draw: st.DrawFn) -> Sequence[Sequence[int]]:
     return draw(st.lists(records | st.lists(st.integers(0, 300), max_size=30), min_size=5, max_size=5))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=much(60), deadline=None)
 @given(paces(), st.integers(1, 8))
 def test_whatever_the_times_everything_is_read(minutes: Sequence[Sequence[int]], batch: int) -> None:
     """Three models in a chain of topics, each with another horizon: never do all wait for one another."""

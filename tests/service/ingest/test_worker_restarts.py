@@ -25,6 +25,7 @@ from retrainer.service.ingest import cut as storing
 from retrainer.service.ingest import waiting as holding
 from tests.contract.states import SqlRig
 from tests.domain.oracle import expected, unslotted
+from tests.effort import much
 from tests.service.world import LABELS, MINUTE, PREDICTIONS, Crash, Log, World, at, policy
 
 BOUNDARIES = (
@@ -263,13 +264,13 @@ def undisturbed(story: Story) -> Story:
     return replace(story, rounds=[(written, None) for written, _ in story.rounds])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=much(100, slow=400), deadline=None)
 @given(story=STORIES, models=st.sampled_from([(FORGETFUL,), (FORGETFUL, PATIENT)]))
 def test_trouble_leaves_no_trace(story: Story, models: tuple[IngestPolicy, ...]) -> None:
     assert tell(story, *models).seen == tell(undisturbed(story), *models).seen
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=much(12), deadline=None)
 @given(story=st.builds(Story, rounds(CRASHES), batch=st.just(5), flush_bytes=st.just(100), inline_bytes=st.just(300)))
 def test_trouble_leaves_no_trace_on_sqlite_and_a_disk(tmp_path_factory: pytest.TempPathFactory, story: Story) -> None:
     troubled = tell(story, FORGETFUL, folder=tmp_path_factory.mktemp("state"))
@@ -277,7 +278,7 @@ def test_trouble_leaves_no_trace_on_sqlite_and_a_disk(tmp_path_factory: pytest.T
     assert troubled.seen == tell(undisturbed(story), FORGETFUL).seen
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=much(200), deadline=None)
 @given(story=STORIES)
 def test_through_all_trouble_the_outcomes_are_those_of_the_events(story: Story) -> None:
     told = tell(story, PATIENT)
@@ -289,7 +290,7 @@ def test_through_all_trouble_the_outcomes_are_those_of_the_events(story: Story) 
     assert unslotted(tallies) == unslotted(ideal.tallies)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=much(200), deadline=None)
 @given(story=STORIES)
 def test_every_record_is_in_one_segment_and_every_position_behind_its_records(story: Story) -> None:
     world = tell(story, FORGETFUL).world

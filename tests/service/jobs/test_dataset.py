@@ -19,6 +19,7 @@ from retrainer.ports.training import DatasetRow
 from retrainer.service.jobs.dataset import Dataset
 from retrainer.service.policy import ModelPolicy
 from tests.domain.oracle import expected
+from tests.effort import much
 from tests.service.controlling import Control, model
 from tests.service.world import FLIGHTS, LABELS, MINUTE, PREDICTIONS, World, at, policy
 
@@ -288,7 +289,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=much(100), deadline=None)
 @given(events=EVENTS, known_by=st.integers(1, 45), cut=st.integers(0, 25))
 def test_the_rows_are_the_outcomes_of_the_events_known_by_then(
     tmp_path_factory: pytest.TempPathFactory,
