@@ -109,8 +109,8 @@ class WatchedLog:
         self._watch.polled(began, batches)
         return batches
 
-    def hold(self, partitions: Collection[Partition]) -> None:
-        self._log.hold(partitions)
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._log.pause(partitions)
 
     def ends(self) -> Mapping[Partition, int]:
         return self._log.ends()
@@ -133,7 +133,7 @@ def run_worker(config: str, ends: Ends, profile: Profile | None = None) -> Watch
 
     def worker(wiring: Wiring) -> Worker:
         made = make(wiring)
-        made.parts = replace(made.parts, log=WatchedLog(made.parts.log, watch))
+        made.parts = replace(made.parts, event_log=WatchedLog(made.parts.event_log, watch))
         return made
 
     with mock.patch.object(Wiring, "worker", worker):

@@ -135,7 +135,7 @@ class Wiring:
             memory=state.memory,
         )
         parts = WorkerParts(
-            log=self.event_log(),
+            event_log=self.event_log(),
             state=SqlIngestState(self.database),
             segments=self.segments(),
             snapshots=LocalSnapshots(self.folder / "snapshots"),

@@ -22,8 +22,8 @@ from retrainer.config.triggers import (
     TriggerSettings,
     VolumeSettings,
 )
-from retrainer.domain.deciding.deliberation import Timetable
 from retrainer.domain.deciding.jobs import PromotionMode
+from retrainer.domain.deciding.schedules import Timetable
 from retrainer.domain.deciding.situation import DecisionPolicy, Guards
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.events import Side

@@ -56,7 +56,7 @@ class EventLog(Protocol):
         """
         ...
 
-    def hold(self, partitions: Collection[Partition]) -> None:
+    def pause(self, partitions: Collection[Partition]) -> None:
         """Read nothing more from just these partitions until told otherwise; `assign` forgets it."""
         ...
 

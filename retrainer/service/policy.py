@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrainer.domain.deciding.deliberation import Timetable
 from retrainer.domain.deciding.jobs import PromotionMode
+from retrainer.domain.deciding.schedules import Timetable
 from retrainer.domain.deciding.situation import DecisionPolicy
 from retrainer.domain.deciding.watch import WatchPolicy
 from retrainer.domain.join.ingest import IngestPolicy

@@ -13,7 +13,7 @@ from retrainer.training import lifeline
 
 def main(folder: Path) -> int:
     """Run the order, ending with the parent if that ends first."""
-    lifeline.hold()
+    lifeline.watch()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)6d ms %(message)s")
     gc.set_threshold(100_000)  # importing the libraries makes much and drops little: a tenth of their time

@@ -16,7 +16,7 @@ VARIABLE: Final = "RETRAINER_LIFELINE"
 """Names the inherited file descriptor to read from."""
 
 
-def hold() -> None:
+def watch() -> None:
     """From now on end with the parent, together with the whole process group; nothing without a lifeline."""
     descriptor = os.environ.pop(VARIABLE, None)
     if descriptor is not None:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrainer.domain.deciding import watch as evaluation
+from retrainer.domain.deciding import memory as deciding_memory
 from retrainer.domain.deciding.decisions import Decision, DecisionAnswer
 from retrainer.domain.deciding.jobs import Job, JobState
-from retrainer.domain.deciding.watch import ModelMemory
+from retrainer.domain.deciding.memory import ModelMemory
 from retrainer.domain.judging import order as training
 from retrainer.domain.judging.challenge import Differences, RowLoss
 from retrainer.domain.judging.order import Recipe, RowRange, RowsPolicy, TrainingResult, TrainingSpec
@@ -189,7 +189,7 @@ class TestRoundTrips:
 
 class TestFormats:
     def test_what_is_stored_says_in_which_format(self) -> None:
-        assert msgspec.json.decode(msgspec.json.encode(ModelMemory()))["format"] == evaluation.FORMAT
+        assert msgspec.json.decode(msgspec.json.encode(ModelMemory()))["format"] == deciding_memory.FORMAT
         failed = TrainingResult(job_id="j", verdict=None, error="no rows")
         assert msgspec.json.decode(msgspec.json.encode(failed))["format"] == training.FORMAT
 

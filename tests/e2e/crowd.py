@@ -19,7 +19,7 @@ import psutil
 from kafka import KafkaProducer
 
 from retrainer.cli import main
-from tests.e2e.stage import START, Mlflow, Stage
+from tests.e2e.stage import START, Mlflow, Stage, tracking_at
 from tests.waiting import eventually
 
 MINUTE: Final = 60_000_000
@@ -107,7 +107,8 @@ class Crowd(Stage):
             registered = self.registered_name(name)
             if registered != self.registered:
                 client.create_registered_model(registered)
-                client.create_model_version(registered, source)
+                with tracking_at(self.mlflow.uri):  # where the source is looked up
+                    client.create_model_version(registered, source)
                 client.set_registered_model_alias(registered, "champion", version)
             elif name != without:
                 client.set_registered_model_alias(registered, name, version)

@@ -10,7 +10,7 @@ import pytest
 
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.adapters.mlflow import connection as mlflow_connection
-from retrainer.domain.deciding.deliberation import Timetable
+from retrainer.domain.deciding.schedules import Timetable
 from retrainer.domain.values import SECOND, micros
 from retrainer.errors import Unreachable
 from retrainer.service.control.controller import Controller
@@ -48,7 +48,7 @@ def test_case_29_mlflow_itself_neither_retries_nor_waits_long() -> None:
 
 
 class Hourly:
-    """`deliberation.Timetable`: at every full hour."""
+    """`schedules.Timetable`: at every full hour."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         return datetime.fromtimestamp((micros(moment) // (3600 * SECOND) + 1) * 3600, UTC)

@@ -21,7 +21,7 @@ _ROWS: Final = "retrainer/domain/join/rows.py"
 _HOUSEKEEPING: Final = "retrainer/service/control/housekeeping.py"
 _REPLAY: Final = "retrainer/service/ingest/rebuild.py"
 _SHARD: Final = "retrainer/service/ingest/shard.py"
-_STORING: Final = "retrainer/service/ingest/cut.py"
+_CUT: Final = "retrainer/service/ingest/cut.py"
 _TWIN: Final = "retrainer/adapters/memory/manifest.py"
 _TWIN_STATE: Final = "retrainer/adapters/memory/state.py"
 _SQL: Final = "retrainer/adapters/manifest/database.py"
@@ -43,22 +43,22 @@ BUGS: Final = (
     # What a commit makes true
     Bug(
         name="position-without-segment",
-        file=_STORING,
+        file=_CUT,
         old="replace(self.flush, segment=self._segment(parts)) if self.batches else self.flush",
         new="self.flush",
     ),
-    Bug(name="segment-without-position", file=_SHARD, old="            moves=moves,\n", new="            moves={},\n"),
-    Bug(name="quarantine-not-committed", file=_SHARD, old="tuple(self._quarantined)", new="()"),
+    Bug(name="segment-without-position", file=_CUT, old="            moves=moves,\n", new="            moves={},\n"),
+    Bug(name="quarantine-not-committed", file=_CUT, old="tuple(read.quarantined)", new="()"),
     Bug(
         name="records-kept-after-the-cut",
         file=_SHARD,
-        old="self._batches, self._records, self._bytes, self._quarantined = [], 0, 0, []",
-        new="self._records, self._bytes, self._quarantined = 0, 0, []",
+        old="            self._read = Unflushed()\n",
+        new="            self._read = Unflushed(batches=[*self._read.batches])\n",
     ),
     Bug(
         name="segment-with-the-watermark-after-it",
-        file=_SHARD,
-        old="for name, at in read_at.items() if",
+        file=_CUT,
+        old="for name, at in known.items() if",
         new="for name, at in self._progress.items() if",
     ),
     Bug(
@@ -231,14 +231,17 @@ BUGS: Final = (
     Bug(
         name="snapshot-of-more-than-was-committed",
         file=_SHARD,
-        old="not (self._batches or self._unsent or self._rebuilt):\n"
-        "            self._saver.save(self._models, self._cut_at)\n",
-        new="not self._rebuilt:\n"
+        old="not (self._read.batches or self._commit.is_pending or self._cutter.rebuilt)\n"
+        "        if self._snapshots.is_due(older_than) and is_committed:\n"
+        "            self._snapshots.save(self._models, self._cutter.positions)\n",
+        new="not self._cutter.rebuilt\n"
+        "        if self._snapshots.is_due(older_than) and is_committed:\n"
         "            try:\n"
         "                stored = self._parts.state.positions()\n"
         "            except Exception:\n"
         "                return\n"
-        "            self._saver.save(self._models, {at: stored[at].position for at in self._cut_at})\n",
+        "            at = {at: stored[at].position for at in self._cutter.positions}\n"
+        "            self._snapshots.save(self._models, at)\n",
     ),
     Bug(
         name="snapshot-of-other-positions-registered (SQL)",

@@ -115,7 +115,7 @@ class Stage:
         self.log.fail_at = self._boundary
         self.background = Later(self.scale.patience)
         parts = WorkerParts(
-            log=self.log,
+            event_log=self.log,
             state=self.world.state,
             segments=self.world.segments,
             snapshots=self.snapshots,

@@ -175,7 +175,7 @@ class World:
     def worker(self, log: Log | None = None, owner: str = "here/1") -> Worker:
         """A new process."""
         parts = WorkerParts(
-            log=log or self.log,
+            event_log=log or self.log,
             state=self.state,
             segments=self.files,
             snapshots=self.saved,

@@ -98,7 +98,7 @@ class KafkaLog:
         self._positions: dict[Partition, int] = {}
         # kafka-python's partitions are equal to ours, being tuples alike, so that they find ours in here.
         self._same: dict[Partition, Partition] = {}
-        self._held: set[Partition] = set()
+        self._paused: set[Partition] = set()
         self._rearranged = False
         self._unseeked = True
         self._answered = 0.0
@@ -134,7 +134,7 @@ class KafkaLog:
         self._positions = dict(positions)
         self._same = {at: at for at in positions}
         self._beyond = {}
-        self._held = set()
+        self._paused = set()
         self._unseeked = True
         self._look_at = 0.0
 
@@ -146,8 +146,8 @@ class KafkaLog:
             if batches or self._clock.monotonic() >= deadline:
                 return batches
 
-    def hold(self, partitions: Collection[Partition]) -> None:
-        self._held = set(partitions)
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._paused = set(partitions)
         self._rearranged = True
 
     def ends(self) -> Mapping[Partition, int]:
@@ -159,7 +159,7 @@ class KafkaLog:
         """
         ends = self._known_ends()
         reached = {at: self._reached(at) for at in ends}
-        self._watch({at: reached[at] for at, end in ends.items() if reached[at] < end and at not in self._held})
+        self._watch({at: reached[at] for at, end in ends.items() if reached[at] < end and at not in self._paused})
         # Right after an election a leader may know less of its log than there is: who is past the end it tells is not
         # known to be at the end.
         known = {at: end for at, end in ends.items() if reached[at] <= end}
@@ -182,7 +182,7 @@ class KafkaLog:
     def _read(self, timeout: float) -> list[RecordBatch]:
         """One poll of kafka-python's."""
         reader = self._seeked_reader()
-        if self._held >= self._positions.keys():
+        if self._paused >= self._positions.keys():
             self._clock.sleep(timeout)
             return []
         fetched = self._call(reader.poll, timeout_ms=int(timeout * 1000))
@@ -205,9 +205,9 @@ class KafkaLog:
         return self._reader
 
     def _seek_free(self) -> None:
-        """Assign what is not held. A client that pauses a partition may forget it when it is resumed: what it had
+        """Assign what is not paused. A client that pauses a partition may forget it when it is resumed: what it had
         fetched is put aside, and taken up again only if another partition brings nothing in the same moment."""
-        free = [TopicPartition(*at) for at in self._positions if at not in self._held]
+        free = [TopicPartition(*at) for at in self._positions if at not in self._paused]
         known = set() if self._unseeked else self._reader.assignment()
         if free:  # else nothing is polled
             self._call(self._reader.assign, free)
@@ -255,7 +255,7 @@ class KafkaLog:
     def _is_read(self, at: Partition) -> bool:
         """Whether the client reads a partition just now."""
         settled = self._reader is not None and not (self._unseeked or self._rearranged)
-        return settled and at not in self._held
+        return settled and at not in self._paused
 
     def _reached(self, at: Partition) -> int:
         """The position up to which the reader has looked; past the caller's where nothing readable was found."""

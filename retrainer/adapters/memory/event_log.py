@@ -111,11 +111,11 @@ class MemoryLog:
         self._paused = set()
 
     @property
-    def held(self) -> frozenset[Partition]:
+    def paused(self) -> frozenset[Partition]:
         """The partitions that are not read for now."""
         return frozenset(self._paused)
 
-    def hold(self, partitions: Collection[Partition]) -> None:
+    def pause(self, partitions: Collection[Partition]) -> None:
         self._paused = set(partitions)
 
     def poll(self, timeout: float, /) -> Sequence[RecordBatch]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from retrainer.domain.deciding.decisions import SCHEDULE, Decision, DecisionAnswer, decide
 from retrainer.domain.deciding.due import due_names
 from retrainer.domain.deciding.jobs import Job, job_for
 from retrainer.domain.deciding.ledger import Reign
+from retrainer.domain.deciding.memory import ModelMemory
+from retrainer.domain.deciding.schedules import Timetable, fire
 from retrainer.domain.deciding.situation import Covered, DecisionPolicy, Situation, Unfair
 from retrainer.domain.deciding.tried import what_jobs_came_to
-from retrainer.domain.deciding.watch import ChampionFacts, Fact, ModelMemory, TriggerChanged, Watch, WatchPolicy
+from retrainer.domain.deciding.watch import ChampionFacts, Fact, Watch, WatchPolicy
 from retrainer.domain.features.drift_windows import DriftReference
 from retrainer.domain.frozen import changed
 from retrainer.domain.judging.order import TrainingResult
@@ -29,21 +30,13 @@ from retrainer.domain.lateness.fairness import FAIR
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.tally.totals import Closed, Totals, labels_in, outcomes_in
 from retrainer.domain.triggers.base import Level, Reading, TriedJob
-from retrainer.domain.values import Micros, Slot, iso, micros, moment, slot_of, slot_start
+from retrainer.domain.values import Micros, Slot, slot_of, slot_start
 
 JOBS_REMEMBERED: Final = 50
 """A model's newest jobs that guards look at; the budget counts among them."""
 
 JOBS_THAT_TELL: Final = 10
 """The newest, of which triggers hear what they came to; older ones weigh a thousandth."""
-
-
-class Timetable(Protocol):
-    """When a schedule fires; pure, so that a replay's clock serves as well."""
-
-    def next_after(self, moment: datetime) -> datetime | None:
-        """The first fire time strictly after a moment."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +118,8 @@ class Deliberation:
         """Put what is known of missing labels into the memory: to go on from, and for people."""
         if self._completeness is not None:
             found = self._completeness
-            self._remember(
+            self.memory = changed(
+                self.memory,
                 completeness=found.state,
                 missing={
                     "coverage": coverage_facts(found.coverage),
@@ -161,14 +155,13 @@ class Deliberation:
             self.memory = self.memory.for_champion(reign.version, reign.effective_from)
         champion = self._champion(reign.version)
         if not self.memory.first_rows and champion.rows:
-            self._remember(first_rows=champion.rows)
-        self._watch = Watch(self.policy.watch, self.memory, champion)
+            self.memory = changed(self.memory, first_rows=champion.rows)
+        self._watch = Watch(self.policy.watch, self.memory.seen, champion)
         self._totals = Totals()
         for slot, tallies in past:
             self._totals.add(slot, outcomes_in(tallies))
         for slot, cells in self._recalled(reign, past, is_start=is_start, is_new=is_new):
-            self._watch.remember(slot, cells, counted=not is_new)
-        self.memory = self._watch.memory
+            self.memory = self._watch.remember(self.memory, slot, cells, counted=not is_new)
         self._news = True
 
     def _recalled(
@@ -193,7 +186,7 @@ class Deliberation:
     def note_reference(self, reference: DriftReference | None) -> None:
         """Keep what features are compared with, where it was learnt."""
         if reference != self.memory.reference:
-            self._remember(reference=reference)
+            self.memory = changed(self.memory, reference=reference)
 
     def _champion(self, version: str | None) -> ChampionFacts:
         """What its own job found out about the champion; nothing of one that came from elsewhere."""
@@ -219,31 +212,40 @@ class Deliberation:
             self._let_go(slot, now)
         total = outcomes_in(closed.outcomes)
         self._totals.add(slot, total)
-        self._remember(
-            total=self.memory.total + total, since_job=self.memory.since_job + total, evaluated_until=slot + 1
+        self.memory = changed(
+            self.memory,
+            total=self.memory.total + total,
+            since_job=self.memory.since_job + total,
+            evaluated_until=slot + 1,
         )
         watch, own = self._begun(), self._own(slot, closed.outcomes)
         if self._completeness is not None:
             own = self._completeness.close(slot, closed.arrived, own)
         if self._tried is None:
             self._tried = what_jobs_came_to(self._jobs[-JOBS_THAT_TELL:])
-        watch.memory, watch.tried = self.memory, self._tried
-        self._taken.facts += watch.close(slot, own, labels=labels_in(closed.outcomes), drift=self._drift(slot))
-        self.memory = watch.memory
+        self.memory, facts = watch.close(
+            self.memory,
+            slot,
+            own,
+            labels=labels_in(closed.outcomes),
+            drift=self._drift(slot),
+            tried=self._tried,
+        )
+        self._taken.facts += facts
         self._decide(slot + 1, now)
 
     def pass_by(self, first_open: Slot, now: Micros) -> None:
         """Nothing more became known before this slot: only time has passed, which can end what a guard waits for."""
         self._let_go(first_open, now)
         if self.memory.evaluated_until is None or first_open > self.memory.evaluated_until:
-            self._remember(evaluated_until=first_open)
+            self.memory = changed(self.memory, evaluated_until=first_open)
 
     def _let_go(self, first_open: Slot, now: Micros) -> None:
         while (until := self.memory.holds_until) is not None:
             slot = -(-until // slot_start(1))
             if not (self.memory.evaluated_until or 0) < slot <= first_open:
                 break
-            self._remember(evaluated_until=slot)
+            self.memory = changed(self.memory, evaluated_until=slot)
             self._decide(slot, now)
 
     def look_at_present(self, now: Micros) -> None:
@@ -251,7 +253,10 @@ class Deliberation:
 
         Else the answer stands: looked at again, it would depend on when that was.
         """
-        self._fire_schedules(now)
+        latched = self.memory.latched
+        self.memory, fired = fire(self.policy.schedules, self.memory, now)
+        self._taken.facts += fired
+        self._news = self._news or self.memory.latched != latched
         if self.memory.evaluated_until is not None and self._news:
             self._decide(self.memory.evaluated_until, now)
 
@@ -263,13 +268,13 @@ class Deliberation:
 
     def pause(self, reason: str | None) -> None:
         """Stop deciding, for a reason; None: go on."""
-        self._remember(paused=reason)
+        self.memory = changed(self.memory, paused=reason)
         self._news = True
 
     def catch_up(self, *, is_behind: bool) -> None:
         """Say whether what is known is far behind the end of the topics."""
         if is_behind is not self.memory.catching_up:
-            self._remember(catching_up=is_behind)
+            self.memory = changed(self.memory, catching_up=is_behind)
             self._news = True
 
     # Deciding
@@ -280,11 +285,11 @@ class Deliberation:
         self._news = decision is not None and decision.waits_for_wall_clock
         if decision is None:
             if self.memory.last_decision:
-                self._remember(last_decision="", holds_until=None)
+                self.memory = changed(self.memory, last_decision="", holds_until=None)
             return None
         if decision.fingerprint != self.memory.last_decision:
             self._taken.decisions.append(decision)
-        self._remember(last_decision=decision.fingerprint, holds_until=decision.until)
+        self.memory = changed(self.memory, last_decision=decision.fingerprint, holds_until=decision.until)
         if decision.outcome is DecisionAnswer.RETRAIN:
             self._launch(decision)
         return decision
@@ -305,7 +310,7 @@ class Deliberation:
         readings = {
             name: Reading() if name in self._due_names else reading for name, reading in self.memory.readings.items()
         }
-        self._remember(latched={}, since_job=0, readings=readings)
+        self.memory = changed(self.memory, latched={}, since_job=0, readings=readings)
         self._news = True
 
     def _situation(self, first_open: Slot, now: Micros, request: tuple[str, str] | None) -> Situation:
@@ -356,37 +361,17 @@ class Deliberation:
             return self._totals.since(first_open - slot_of(rows.span))
         return min(self.memory.total, rows.count) if rows.count is not None else self.memory.total
 
-    def _fire_schedules(self, now: Micros) -> None:
-        """Each schedule that came due since its last fire latches once, however many runs were missed."""
-        for name, timetable in self.policy.schedules.items():
-            last = self.memory.fired_at.get(name)
-            if last is None:
-                self._remember(fired_at={**self.memory.fired_at, name: now})
-                continue
-            due, latched = timetable.next_after(moment(last)), self.memory.latched
-            if due is not None and micros(due) <= now:
-                reading = Reading(level=Level.FIRED, evidence={"due": due.isoformat(), "fired_at": iso(now)})
-                self._remember(
-                    fired_at={**self.memory.fired_at, name: now}, latched={**self.memory.latched, name: reading}
-                )
-                self._news = True
-                if name not in latched:
-                    self._taken.facts.append(TriggerChanged(name=name, kind=SCHEDULE, reading=reading))
-
     def _own(self, slot: Slot, tallies: Tallied) -> Counter[tuple[str, str]]:
-        watch, own = self._begun(), Counter[tuple[str, str]]()
+        memory, own = self.memory, Counter[tuple[str, str]]()
         for key, n in tallies:
-            if key.slice == WHOLE and watch.owns(key.version, slot):
+            if key.slice == WHOLE and memory.owns(key.version, slot):
                 own[key.truth, key.answer] += n
         return own
 
     def _is_own(self, version: str, slot: Slot) -> bool:
-        return self._begun().owns(version, slot)
+        return self.memory.owns(version, slot)
 
     def _begun(self) -> Watch:
         if self._watch is None:
             raise RuntimeError("nobody has said who the champion is")
         return self._watch
-
-    def _remember(self, **changes: object) -> None:
-        self.memory = changed(self.memory, **changes)

@@ -104,7 +104,7 @@ def _worker(
     policy: ModelPolicy, log: EventLog, manifest: MemoryManifest, segments: MemorySegments, clock: Clock
 ) -> Worker:
     parts = WorkerParts(
-        log=log,
+        event_log=log,
         state=MemoryIngestState(manifest),
         segments=segments,
         snapshots=MemorySnapshots(),

@@ -17,7 +17,8 @@ from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy
 from retrainer.domain.deciding.jobs import Job, JobState, PromotionMode, after_verdict
 from retrainer.domain.deciding.ledger import Reign
-from retrainer.domain.deciding.watch import ModelMemory, TriggerChanged
+from retrainer.domain.deciding.memory import ModelMemory
+from retrainer.domain.deciding.watch import TriggerChanged
 from retrainer.domain.judging.order import TrainingResult
 from retrainer.domain.tally.tallies import WHOLE, TallyKey
 from retrainer.domain.triggers.drift import Drift

@@ -13,7 +13,8 @@ from retrainer.domain.deciding.decisions import Decision
 from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy, Past, Tallied
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import Reign
-from retrainer.domain.deciding.watch import Fact, ModelMemory
+from retrainer.domain.deciding.memory import ModelMemory
+from retrainer.domain.deciding.watch import Fact
 from retrainer.domain.values import Micros, Slot, slot_of
 from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind, SlotRange, Step
 from retrainer.ports.manifest.lease import Lease

@@ -41,7 +41,7 @@ class WorkerPolicy:
 class WorkerParts:
     """The worlds that a worker works with."""
 
-    log: EventLog
+    event_log: EventLog
     state: IngestState
     segments: Segments
     snapshots: Snapshots

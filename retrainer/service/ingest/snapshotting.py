@@ -17,8 +17,8 @@ _MUCH_TO_REPLAY = 100_000
 """A start that had to read so many records again is followed by a snapshot: the next one need not."""
 
 
-class Saver:
-    """Saves the models of one assignment."""
+class Snapshotting:
+    """Saves the models of one assignment, now and then."""
 
     def __init__(self, policy: WorkerPolicy, parts: WorkerParts, recovered: Recovered) -> None:
         self._every = policy.snapshot_every.total_seconds()
@@ -36,7 +36,7 @@ class Saver:
         much = self._records >= _MANY_RECORDS and age >= _SELDOM_ENOUGH
         return self._is_overdue or much or age >= (self._every if every is None else every)
 
-    def add(self, records: int) -> None:
+    def count(self, records: int) -> None:
         """So many more were committed: a start without another snapshot would read them again."""
         self._records += records
 

@@ -67,7 +67,7 @@ class Worker:
             self._drop(error)
         finally:
             self.parts.background.close()
-            self.parts.log.close()
+            self.parts.event_log.close()
 
     def _work(self) -> bool:
         assert self._shard is not None
@@ -75,21 +75,21 @@ class Worker:
         if reading:
             batches: Sequence[RecordBatch] = ()
             with self._broker:
-                batches = self.parts.log.poll(_POLL_SECONDS)
+                batches = self.parts.event_log.poll(_POLL_SECONDS)
                 self._shard.watch_partitions()
             self._shard.read(batches)  # what was polled never comes again: an error in here is no outage to wait for
         if self._shard.is_due():
             self._flush(self._shard)
         elif self._shard.is_stored():
             with self._store:
-                self._shard.settle()
+                self._shard.finish_commit()
             self._look_at_space()
         return reading and self._broker.lost_at is None and self._store.lost_at is None
 
     def _flush(self, shard: Shard, *, whole: bool = False) -> None:
         ends: Mapping[Partition, int] = {}
         with self._broker:
-            ends = self.parts.log.ends()
+            ends = self.parts.event_log.ends()
         with self._store:
             shard.flush(ends, whole=whole)
         self._look_at_space()
@@ -104,14 +104,14 @@ class Worker:
             lease = self.parts.state.claim(self.policy.shard, self.owner, self.parts.clock.now())
             stored, found = self.parts.state.positions(), None
             with self._broker:
-                found = find(self.policy, self.parts.log, stored)
+                found = find(self.policy, self.parts.event_log, stored)
             if found is not None:
                 self._begin(recover(self.policy, self.parts, lease, found))
         return self._shard is not None
 
     def _begin(self, recovered: Recovered) -> None:
         with self._broker:
-            self.parts.log.assign(recovered.positions)
+            self.parts.event_log.assign(recovered.positions)
             self._shard = Shard(self.policy, self.parts, recovered)
 
     def _refuse(self, error: PositionLost) -> NoReturn:

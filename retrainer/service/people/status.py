@@ -9,7 +9,7 @@ import msgspec
 
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import reign
-from retrainer.domain.deciding.watch import ModelMemory, Watch, level_of
+from retrainer.domain.deciding.memory import ModelMemory
 from retrainer.domain.events import Partition, Side
 from retrainer.domain.join.rules import Status
 from retrainer.domain.mapping.slices import by_slice
@@ -94,9 +94,8 @@ def _slices(policy: ModelPolicy, memory: ModelMemory, state: ReadableState) -> d
     first, before = _window(policy, memory, state), memory.evaluated_until
     if first is None or before is None:
         return {}
-    watch = Watch(policy.watch, memory)
     tallies = state.tallies(policy.name, first, before)
-    own = ((key, n) for key, n in tallies if watch.is_champions(key._replace(slice=WHOLE)))
+    own = ((key, n) for key, n in tallies if memory.is_champions(key._replace(slice=WHOLE)))
     found = {name: _estimates(policy, cells) for name, cells in by_slice(own).items()}
     known = sorted(((name, one) for name, one in found.items() if one), key=lambda item: (_best(item[1]), item[0]))
     return {name: {one.metric: _estimate(one) for one in estimates} for name, estimates in known}
@@ -106,10 +105,10 @@ def _window(policy: ModelPolicy, memory: ModelMemory, state: ReadableState) -> S
     """The first slot of the window that metrics are reported over; None where it is not full, or nobody asks."""
     if not policy.ingest.predictions.slices or memory.evaluated_until is None:
         return None
-    watch, window = Watch(policy.watch, memory), policy.watch.report_window
+    window = policy.watch.report_window
     history = History(window)
     tallies = state.tallies(policy.name, None, memory.evaluated_until, whole=True)
-    for slot, cells in by_slot(item for item in tallies if watch.is_champions(item[0])).items():
+    for slot, cells in by_slot(item for item in tallies if memory.is_champions(item[0])).items():
         history.add(slot, cells)
     view = history.view(window)
     return view.first if view else None
@@ -151,7 +150,7 @@ def _triggers(policy: ModelPolicy, memory: ModelMemory) -> dict[str, Any]:
     return {
         name: {
             "kind": kind,
-            "state": level_of(memory, name).value,
+            "state": memory.level_of(name).value,
             "evidence": dict(readings[name].evidence) if name in readings else {},
         }
         for name, kind in kinds.items()

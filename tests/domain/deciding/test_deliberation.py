@@ -13,8 +13,9 @@ from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPol
 from retrainer.domain.deciding.guards import WALL_FLOOR
 from retrainer.domain.deciding.jobs import Job, JobState, job_for
 from retrainer.domain.deciding.ledger import Reign
+from retrainer.domain.deciding.memory import ModelMemory
 from retrainer.domain.deciding.situation import DecisionPolicy, Guards
-from retrainer.domain.deciding.watch import ChampionFacts, Fact, ModelMemory, WatchPolicy
+from retrainer.domain.deciding.watch import ChampionFacts, Fact, WatchPolicy
 from retrainer.domain.judging.order import RowsPolicy
 from retrainer.domain.metrics.windows import CountWindow
 from retrainer.domain.tally.tallies import WHOLE, TallyKey

@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from retrainer.domain.deciding.memory import ModelMemory
 from retrainer.domain.deciding.watch import (
     DEFAULT_WINDOW,
     Fact,
     MetricUpdated,
-    ModelMemory,
     TriggerChanged,
     Watch,
     WatchPolicy,
-    level_of,
 )
 from retrainer.domain.metrics.registry import Estimate, estimate
 from retrainer.domain.metrics.windows import CountWindow, History, TimeWindow, Window
@@ -39,11 +38,27 @@ def outcomes(hits: int, misses: int = 0) -> Cells:
     return Cells({("x", "x"): hits, ("x", "y"): misses})
 
 
-def watch(memory: ModelMemory = CHAMPION, *metrics: str, **triggers: Trigger) -> Watch:
-    return Watch(WatchPolicy(metrics=metrics or ("accuracy",), triggers=triggers or {"low": LOW}), memory)
+class Watched:
+    """A watch, and the memory that belongs to it."""
+
+    def __init__(self, policy: WatchPolicy, memory: ModelMemory) -> None:
+        self.policy = policy
+        self.memory = memory
+        self.watch = Watch(policy, memory.seen)
+
+    def remember(self, slot: Slot, cells: Cells, *, counted: bool) -> None:
+        self.memory = self.watch.remember(self.memory, slot, cells, counted=counted)
+
+    def close(self, slot: Slot, cells: Cells) -> list[Fact]:
+        self.memory, facts = self.watch.close(self.memory, slot, cells)
+        return list(facts)
 
 
-def told(found: Watch, *slots: Cells) -> list[Fact]:
+def watch(memory: ModelMemory = CHAMPION, *metrics: str, **triggers: Trigger) -> Watched:
+    return Watched(WatchPolicy(metrics=metrics or ("accuracy",), triggers=triggers or {"low": LOW}), memory)
+
+
+def told(found: Watched, *slots: Cells) -> list[Fact]:
     return [fact for slot, cells in enumerate(slots) for fact in found.close(slot, cells)]
 
 
@@ -53,25 +68,24 @@ def key(version: str = "3", *, slot: Slot = 0, part: str = WHOLE) -> TallyKey:
 
 class TestWhoseOutcomes:
     def test_those_of_the_champions_version(self) -> None:
-        found = watch()
-        assert found.is_champions(key("3"))
-        assert not found.is_champions(key("2"))
+        assert CHAMPION.is_champions(key("3"))
+        assert not CHAMPION.is_champions(key("2"))
 
     def test_without_a_version_those_from_its_promotion_on(self) -> None:
-        found = watch(ModelMemory().for_champion("3", 5 * MINUTE + 1))
+        found = ModelMemory().for_champion("3", 5 * MINUTE + 1)
         assert [slot for slot in range(10) if found.is_champions(key("", slot=slot))] == [5, 6, 7, 8, 9]
         assert found.is_champions(key("3", slot=0))
 
     def test_without_a_version_all_where_the_champion_was_there_from_the_beginning(self) -> None:
-        assert watch(ModelMemory().for_champion("3", None)).is_champions(key("", slot=-9))
+        assert ModelMemory().for_champion("3", None).is_champions(key("", slot=-9))
 
     def test_all_where_there_is_no_champion(self) -> None:
-        found = watch(ModelMemory().for_champion(None, None))
+        found = ModelMemory().for_champion(None, None)
         assert all(found.is_champions(key(version)) for version in ("", "2", "3"))
 
     @pytest.mark.parametrize("champion", ["3", None])
     def test_a_slice_counts_for_nobody_as_the_whole_does_already(self, champion: str | None) -> None:
-        assert not watch(ModelMemory().for_champion(champion, None)).is_champions(key("3", part="carrier=AA"))
+        assert not ModelMemory().for_champion(champion, None).is_champions(key("3", part="carrier=AA"))
 
 
 class TestFacts:
@@ -90,13 +104,13 @@ class TestFacts:
 
     def test_every_metric_that_has_a_value_is_told_and_remembered(self) -> None:
         policy = WatchPolicy(metrics=("f1_macro", "accuracy", "recall"), triggers={"low": LOW}, positive="fraud")
-        found = Watch(policy, CHAMPION)
+        found = Watched(policy, CHAMPION)
         names = [fact.estimate.metric for fact in found.close(0, outcomes(10)) if isinstance(fact, MetricUpdated)]
         assert names == list(found.memory.metrics) == ["f1_macro", "accuracy"]
         assert found.memory.metric_window == "10 outcomes"
 
     def test_without_triggers_the_default_window_is_told(self) -> None:
-        found = Watch(WatchPolicy(), CHAMPION)
+        found = Watched(WatchPolicy(), CHAMPION)
         assert found.close(0, outcomes(999)) == []
         assert [fact.estimate.n for fact in found.close(1, outcomes(1)) if isinstance(fact, MetricUpdated)] == [1000]
         assert found.memory.metric_window == str(DEFAULT_WINDOW)
@@ -122,21 +136,21 @@ class TestFacts:
             "once": Level.FIRED,
             "twice": Level.WARNED,
         }
-        assert [level_of(found.memory, name) for name in ("once", "twice", "unheard_of")] == [
+        assert [found.memory.level_of(name) for name in ("once", "twice", "unheard_of")] == [
             Level.FIRED,
             Level.WARNED,
             Level.QUIET,
         ]
 
     def test_a_schedule_that_waits_for_its_job_has_fired(self) -> None:
-        assert level_of(ModelMemory(latched={"nightly": Reading(level=Level.FIRED)}), "nightly") is Level.FIRED
+        assert ModelMemory(latched={"nightly": Reading(level=Level.FIRED)}).level_of("nightly") is Level.FIRED
 
 
 class TestPromotion:
     def test_the_watch_starts_anew(self) -> None:
         old = watch()
         told(old, outcomes(1, 9), outcomes(1, 9))
-        new = Watch(old.policy, old.memory.for_champion("4", 2 * MINUTE))
+        new = Watched(old.policy, old.memory.for_champion("4", 2 * MINUTE))
         assert new.memory == replace(
             ModelMemory().for_champion("4", 2 * MINUTE), metric_window="10 outcomes", total=old.memory.total
         )
@@ -174,8 +188,8 @@ class TestRestart:
     def test_an_empty_slot_is_not_remembered(self) -> None:
         found = watch()
         found.remember(0, Cells(), counted=False)
-        assert found.history.view(TEN) is None
-        assert found.history.view(TimeWindow(span=MINUTE)) is None
+        assert found.memory == CHAMPION
+        assert [fact.estimate.n for fact in told(found, outcomes(10)) if isinstance(fact, MetricUpdated)] == [10]
 
 
 @pytest.mark.parametrize(("hits", "misses", "like"), [(7, -2, (5, 0)), (-2, 7, (0, 5))])
@@ -229,13 +243,13 @@ def closed(steps: Sequence[Step]) -> list[tuple[Slot, Cells]]:
 def test_facts_are_the_same_however_slots_are_grouped_into_rounds(
     policy: WatchPolicy, steps: list[Step], data: st.DataObject
 ) -> None:
-    whole, parted = Watch(policy, CHAMPION), Watch(policy, CHAMPION)
+    whole, parted = Watched(policy, CHAMPION), Watched(policy, CHAMPION)
     before: list[tuple[Slot, Cells]] = []
     for slot, cells in closed(steps):
         if data.draw(st.booleans()):  # the controller is restarted between two rounds
             memory = restored(parted.memory)
             assert memory == parted.memory
-            parted = Watch(policy, memory)
+            parted = Watched(policy, memory)
             for one in before:
                 parted.remember(*one, counted=True)
         assert parted.close(slot, cells) == whole.close(slot, cells)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from retrainer.domain.deciding.deliberation import Timetable
+from retrainer.domain.deciding.schedules import Timetable
 from retrainer.domain.deciding.watch import TriggerChanged, WatchPolicy
 from retrainer.domain.values import SECOND, micros
 from tests.clock import START
@@ -22,7 +22,7 @@ def holding(**changes: Any) -> Deciding:
 
 
 class Hourly:
-    """`deliberation.Timetable`: at every full hour."""
+    """`schedules.Timetable`: at every full hour."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         passed = micros(moment) // (3600 * SECOND) + 1

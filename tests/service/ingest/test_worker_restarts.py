@@ -22,7 +22,7 @@ from retrainer.domain.join.ingest import IngestPolicy
 from retrainer.domain.join.rules import Status
 from retrainer.ports.manifest.ingest import Flush
 from retrainer.service.ingest import cut as storing
-from retrainer.service.ingest import waiting as holding
+from retrainer.service.ingest import pausing
 from tests.contract.states import SqlRig
 from tests.domain.oracle import expected, unslotted
 from tests.effort import much
@@ -256,7 +256,7 @@ def tell(story: Story, *models: IngestPolicy, folder: Path | None = None) -> Tel
 def read_in_order_of_offsets(patched: pytest.MonkeyPatch) -> None:
     """Without waiting for slow partitions: a start knows nothing of who waited before it, so that afterwards records
     would be read in another order, and where events come too late that makes a difference."""
-    patched.setattr(holding, "ahead", lambda *_: set())
+    patched.setattr(pausing, "ahead", lambda *_: set())
 
 
 def undisturbed(story: Story) -> Story:

@@ -20,7 +20,7 @@ _PATIENCE: Final = 60.0
 _MIB: Final = 2**20
 
 
-class Holding:
+class Pausing:
     """Looks at how far a worker's models are, after each poll, and at its memory, after each commit."""
 
     def __init__(self, limit: int, memory: ResidentMemory, clock: Clock, logger: Logger) -> None:
@@ -32,24 +32,28 @@ class Holding:
         self._short_since: float | None = None
         self._waiting: frozenset[Partition] = frozenset()
 
-    def held(
+    def paused(
         self,
         models: Sequence[ModelIngest],
-        at_end: Collection[Partition],
+        not_awaited: Collection[Partition],
         halted: Collection[str],
         partitions: Collection[Partition],
     ) -> frozenset[Partition]:
-        """The partitions that are not to be read on."""
+        """The partitions that are not to be read on.
+
+        Args:
+            not_awaited: those that no other has to wait for; halted: topics.
+        """
         newest = _newest(models)
-        held = {partition for partition in partitions if partition.topic in halted}
+        paused = {partition for partition in partitions if partition.topic in halted}
         for model in models:
             topics = set(model.policy.topics).difference(halted)  # nobody waits for what is not read on
             own = {at: newest.get(at) for at in partitions if at.topic in topics}
             width = (
                 0 if self._short_since is not None else max(_NARROWEST, model.policy.join.horizon // _SHARE_OF_HORIZON)
             )
-            held |= ahead(own, at_end, width, self._waiting)
-        self._waiting = frozenset(held)
+            paused |= ahead(own, not_awaited, width, self._waiting)
+        self._waiting = frozenset(paused)
         return self._waiting
 
     def look_at_memory(self, models: Sequence[ModelIngest]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from retrainer.domain.events import Partition, Record
 from retrainer.domain.values import Micros
 from retrainer.errors import Refused
-from retrainer.service.ingest import waiting as holding
+from retrainer.service.ingest import pausing
 from retrainer.service.ingest.worker import Worker
 from tests.effort import much
 from tests.service.world import FLIGHTS, LABELLED, LABELS, MINUTE, PREDICTED, PREDICTIONS, Log, World, at, policy
@@ -44,7 +44,7 @@ class Watched:
     world: World
     worker: Worker
     sizes: list[int] = field(default_factory=list)
-    held: list[frozenset[Partition]] = field(default_factory=list)
+    paused: list[frozenset[Partition]] = field(default_factory=list)
     apart: list[Micros] = field(default_factory=list)
     """How far apart in event time the fastest and the slowest partition were."""
 
@@ -62,13 +62,13 @@ class Watched:
         shard = self.worker._shard
         assert shard is not None
         self.sizes.append(sum(len(model.table) for model in shard._models))
-        self.held.append(self.world.log.held)
+        self.paused.append(self.world.log.paused)
         seen = [time for model in shard._models for time in model.clock.seen.values()]
         self.apart.append(max(seen, default=0) - min(seen, default=0))
 
     @property
-    def ever_held(self) -> set[Partition]:
-        return set().union(*self.held)
+    def ever_paused(self) -> set[Partition]:
+        return set().union(*self.paused)
 
 
 def even_world(batch: int = 20, **changes: object) -> World:
@@ -115,9 +115,9 @@ def at_once(*models: object, **changes: object) -> World:
 
 def test_partitions_far_ahead_wait_until_the_slowest_is_near() -> None:
     watched = read(fill(even_world()))
-    assert watched.ever_held == {PREDICTED, LABELLED}
-    assert watched.held[-1] == frozenset()
-    assert sum(DENSE in held for held in watched.held) == 0
+    assert watched.ever_paused == {PREDICTED, LABELLED}
+    assert watched.paused[-1] == frozenset()
+    assert sum(DENSE in held for held in watched.paused) == 0
     assert max(watched.apart) <= (WIDTH + 20) * MINUTE  # a round brings 20 minutes
     told = watched.world.entries.of("partitions.held")
     assert {entry["log_level"] for entry in told} == {"debug"}
@@ -130,7 +130,7 @@ def test_waiting_changes_no_outcome() -> None:
     watched = read(fill(even_world()))
     once = fill(at_once())
     once.settle(once.worker())
-    assert watched.ever_held
+    assert watched.ever_paused
     assert truth(watched.world) == truth(once)
     assert sum(once.tallies().values()) == 200
 
@@ -149,7 +149,7 @@ def test_waiting_bounds_what_has_to_be_remembered(monkeypatch: pytest.MonkeyPatc
         return world
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(holding, "ahead", lambda *_: set())
+        patched.setattr(pausing, "ahead", lambda *_: set())
         apart = read(lagging())
     together = read(lagging())
     assert truth(together.world) == truth(apart.world)
@@ -164,8 +164,8 @@ def test_the_narrowest_distance_is_ten_minutes() -> None:
         for number in range(100):
             world.predict(number, 0)
             world.label(number, minutes)
-    assert read(near).ever_held == set()
-    assert LABELLED in read(far).ever_held
+    assert read(near).ever_paused == set()
+    assert LABELLED in read(far).ever_paused
 
 
 def test_a_partition_is_let_go_when_the_slow_one_reaches_its_end() -> None:
@@ -175,10 +175,10 @@ def test_a_partition_is_let_go_when_the_slow_one_reaches_its_end() -> None:
     for number in range(100):
         world.label(number, number / 10)
     watched = Watched(world, world.worker())
-    while not watched.ever_held:
+    while not watched.ever_paused:
         watched.round()
-    assert watched.held[-1] == {PREDICTED}
-    while watched.held[-1]:
+    assert watched.paused[-1] == {PREDICTED}
+    while watched.paused[-1]:
         watched.round()
     assert world.log._positions[LABELLED] == 100
     watched.read_all()
@@ -193,13 +193,13 @@ def test_what_comes_late_on_a_partition_that_was_at_its_end_makes_the_others_wai
     watched = Watched(world, world.worker())
     while not world.log.exhausted:
         watched.round()
-    assert watched.ever_held == set()
+    assert watched.ever_paused == set()
     for number in range(100):
         world.label(number, number / 10)
         world.predict(f"more {number}", 100 + number)
     watched.round(2)
     watched.round()
-    assert watched.held[-1] == {PREDICTED}
+    assert watched.paused[-1] == {PREDICTED}
     watched.read_all()
     assert world.positions() == {"labels-0": 101, "predictions-0": 200, "predictions-1": 0}
 
@@ -207,7 +207,7 @@ def test_what_comes_late_on_a_partition_that_was_at_its_end_makes_the_others_wai
 def test_a_worker_that_dies_while_partitions_wait_leaves_nothing_behind() -> None:
     world = fill(even_world())
     watched = Watched(world, world.worker())
-    while not (watched.ever_held and world.positions().get("labels-0")):
+    while not (watched.ever_paused and world.positions().get("labels-0")):
         watched.round()
     read(world)
     once = fill(at_once())
@@ -219,15 +219,15 @@ def test_an_outage_of_the_broker_lets_nobody_run_ahead() -> None:
     """Where the ends are cannot be said meanwhile; what was known of them still tells who has more to read."""
     world = fill(even_world())
     watched = Watched(world, world.worker())
-    while not watched.ever_held:
+    while not watched.ever_paused:
         watched.round()
     world.log.go_away()
     for _ in range(20):
         watched.round(1)
-    assert watched.held[-1] == watched.held[-20] != frozenset()
+    assert watched.paused[-1] == watched.paused[-20] != frozenset()
     world.log.come_back()
     watched.round()
-    assert watched.held[-1]
+    assert watched.paused[-1]
     watched.read_all()
 
 
@@ -244,7 +244,7 @@ def test_sources_that_share_nothing_do_not_wait_for_each_other() -> None:
         world.predict(number, 1000 + number)
         world.label(number, 1001 + number)
     watched = read(world)
-    assert watched.ever_held == set()
+    assert watched.ever_paused == set()
     assert world.counts("trains")["predictions.joined"] == world.counts("flights")["predictions.joined"] == 200
 
 
@@ -257,7 +257,7 @@ def test_sources_that_share_a_topic_wait_for_its_slowest_partition() -> None:
         world.label(number, number)
         world.write(Partition("other-labels", 0), json.dumps({"id": number, "time": at(number), "label": "x"}).encode())
     watched = read(world)
-    assert watched.ever_held == {LABELLED, Partition("other-labels", 0)}
+    assert watched.ever_paused == {LABELLED, Partition("other-labels", 0)}
     assert world.counts()["labels.consumed"] == world.counts("other")["labels.consumed"] == 200
 
 
@@ -304,7 +304,7 @@ def test_a_halted_topic_stops_no_other() -> None:
         watched.round()
     world.flush(watched.worker)
     assert world.entries.one("topic.halted")["topic"] == LABELS
-    assert watched.held[-1] == {LABELLED}
+    assert watched.paused[-1] == {LABELLED}
     assert world.counts()["predictions.consumed"] == 300
     assert 20 <= world.positions()["labels-0"] < 101
 
@@ -352,7 +352,7 @@ def test_with_too_little_memory_only_the_slowest_partition_is_read(short: Short)
     told = short.world.entries.one("memory.short")
     assert (told["log_level"], told["used_mib"], told["limit_mib"]) == ("error", 130, 100)
     assert told["remembered"] == {"flights": short.watched.sizes[-1]}
-    assert short.watched.held[-1] == {PREDICTED, DENSE}
+    assert short.watched.paused[-1] == {PREDICTED, DENSE}
     short.use(120)
     before = short.world.positions()
     for _ in range(10):
@@ -363,7 +363,7 @@ def test_with_too_little_memory_only_the_slowest_partition_is_read(short: Short)
     assert short.world.entries.one("memory.short")  # once, however long it took
     recovered = short.world.entries.one("memory.recovered")
     assert (recovered["log_level"], recovered["used_mib"], recovered["limit_mib"]) == ("info", 90, 100)
-    assert short.watched.held[-1] == frozenset()
+    assert short.watched.paused[-1] == frozenset()
 
 
 def test_with_too_little_memory_for_a_minute_it_stops_and_says_how_much_it_needs(short: Short) -> None:

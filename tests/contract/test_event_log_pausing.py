@@ -45,12 +45,12 @@ def left_and_right(rig: Rig, records: int = 20) -> tuple[Partition, Partition]:
 def test_a_held_partition_waits_while_others_go_on(rig: Rig, log: EventLog) -> None:
     left, right = left_and_right(rig)
     log.assign({left: 5, right: 5})
-    log.hold([left])
+    log.pause([left])
     assert {record.partition for record in read(log, 15)} == {right}
     rig.append(right, b"more")
     assert [(record.partition, record.value) for record in read(log, 1)] == [(right, b"more")]
     assert log.poll(0.3) == []
-    log.hold([])
+    log.pause([])
     assert [(record.partition, record.offset) for record in read(log, 15)] == [(left, n) for n in range(5, 20)]
 
 
@@ -61,12 +61,12 @@ def test_whoever_is_held_in_the_middle_goes_on_there(rig: Rig, sipping: EventLog
     log.assign({left: 0, right: 0})
     some = [record for _ in range(4) for record in read_some(log)]
     first = some[0].partition
-    log.hold([first])
+    log.pause([first])
     other = right if first == left else left
     come = sum(record.partition == other for record in some)
     rest = read(log, 300 - come) if come < 300 else []
     assert {record.partition for record in rest} <= {other}
-    log.hold([other])
+    log.pause([other])
     last = read(log, 300 - sum(record.partition == first for record in some))
     both = [*some, *rest, *last]
     for at in (left, right):
@@ -76,24 +76,24 @@ def test_whoever_is_held_in_the_middle_goes_on_there(rig: Rig, sipping: EventLog
 def test_when_all_are_held_nothing_comes_until_they_are_released(rig: Rig, log: EventLog) -> None:
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
-    log.hold([left, right])
+    log.pause([left, right])
     start = time.monotonic()
     assert log.poll(0.5) == []
     assert 0.45 < time.monotonic() - start < 2
-    log.hold([right])
+    log.pause([right])
     assert {record.partition for record in read(log, 20)} == {left}
-    log.hold([left, right])
+    log.pause([left, right])
     assert log.poll(0.3) == []
-    log.hold([])
+    log.pause([])
     assert {record.partition for record in read(log, 20)} == {right}
 
 
 def test_what_is_held_is_what_was_named_last(rig: Rig, log: EventLog) -> None:
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
-    log.hold([left])
-    log.hold([right])
-    log.hold([right])
+    log.pause([left])
+    log.pause([right])
+    log.pause([right])
     assert {record.partition for record in read(log, 20)} == {left}
     assert log.poll(0.3) == []
 
@@ -101,7 +101,7 @@ def test_what_is_held_is_what_was_named_last(rig: Rig, log: EventLog) -> None:
 def test_an_assignment_forgets_what_was_held(rig: Rig, log: EventLog) -> None:
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
-    log.hold([left, right])
+    log.pause([left, right])
     log.poll(0)
     log.assign({left: 0, right: 10})
     assert len(read(log, 30)) == 30
@@ -110,16 +110,16 @@ def test_an_assignment_forgets_what_was_held(rig: Rig, log: EventLog) -> None:
 def test_what_is_held_has_ends_and_extents(rig: Rig, log: EventLog) -> None:
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
-    log.hold([left])
+    log.pause([left])
     read(log, 20)
     rig.append(left, b"more")
     # One that was not read yet may have no end that is known; it has none that is wrong.
     assert log.ends() in ({left: 21, right: 20}, {right: 20})
     extents = {left: Extent(first=0, end=21), right: Extent(first=0, end=20)}
     assert log.extents([left, right]) == extents
-    log.hold([left, right])
+    log.pause([left, right])
     assert log.ends() in ({left: 21, right: 20}, {left: 21}, {right: 20}, {})
-    log.hold([])
+    log.pause([])
     read(log, 21)
     assert log.ends() == {left: 21, right: 20}
 
@@ -128,11 +128,11 @@ def test_a_partition_at_its_end_may_be_held_and_goes_on(rig: Rig, log: EventLog)
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
     read(log, 40)
-    log.hold([left])
+    log.pause([left])
     assert log.poll(0.2) == []
     rig.append(left, b"later")
     assert log.poll(0.5) == []
-    log.hold([])
+    log.pause([])
     assert [(record.partition, record.offset) for record in read(log, 1)] == [(left, 20)]
 
 
@@ -145,13 +145,13 @@ def test_a_held_partition_is_not_taken_for_one_that_hangs(
     log.assign({left: 0, right: 0})
     read(log, 40)
     reader = getattr(log, "_reader", None)
-    log.hold([left])
+    log.pause([left])
     rig.append(left, b"more")
     rig.append(left, b"more")
     for _ in range(5):
         assert log.poll(0.1) == []
         assert log.ends()[right] == 20
-    log.hold([])
+    log.pause([])
     log.ends()  # it has not stood still for as long as it was held
     assert [record.offset for record in read(log, 2)] == [20, 21]
     assert getattr(log, "_reader", None) is reader
@@ -171,7 +171,7 @@ def test_whatever_is_held_and_released_nothing_is_lost_and_nothing_comes_twice(r
         assert time.monotonic() < deadline, read_to
         if random.random() < 0.7:
             held = random.sample(partitions, random.choice([0, 0, 1, 2, 3, 4]))
-            log.hold(held)
+            log.pause(held)
         for batch in log.poll(random.choice([0, 0.01, 0.05])):
             assert batch.partition not in held
             offsets = list(batch.offsets)
