@@ -20,6 +20,7 @@ from retrainer.adapters.manifest.database import Database
 from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.memory.registry import MemoryRegistry
+from retrainer.adapters.telemetry import NoTelemetry
 from retrainer.bootstrap import Wiring
 from retrainer.config.load import load
 from retrainer.domain.join.ingest import ModelDelta, Progress
@@ -90,6 +91,7 @@ class _Bench:
             jobs=_NoJobs(),  # type: ignore[arg-type]  # nothing is retrained here
             clock=SystemClock(),
             logger=logger(),
+            telemetry=NoTelemetry(),
         )
         self._controller = _Still(models, parts, "bench", 1)
         self._names = [model.name for model in models]

@@ -24,6 +24,7 @@ from retrainer.adapters.manifest.decisions import SqlDecisionState
 from retrainer.adapters.manifest.housekeeping import SqlHousekeepingState
 from retrainer.adapters.manifest.ingest import SqlIngestState
 from retrainer.adapters.mlflow.registry import MlflowRegistry
+from retrainer.adapters.telemetry import NoTelemetry
 from retrainer.adapters.this_process import ProcessMemory
 from retrainer.adapters.training_process import ChildTrainers
 from retrainer.config.load import Loaded
@@ -63,6 +64,10 @@ class Wiring:
     @cached_property
     def database(self) -> Database:
         return Database(self.settings.state.database, log=logger() if is_configured() else None)
+
+    @cached_property
+    def telemetry(self) -> NoTelemetry:
+        return NoTelemetry()
 
     @cached_property
     def decoders(self) -> TopicDecoders:
@@ -145,6 +150,7 @@ class Wiring:
             decoders=self.decoders,
             clock=self.clock,
             logger=logger(role="worker"),
+            telemetry=self.telemetry,
         )
         return Worker(policy, parts, _owner())
 
@@ -161,6 +167,7 @@ class Wiring:
             datasets=builder,
             clock=self.clock,
             logger=log,
+            telemetry=self.telemetry,
             lease=Lease(name="controller", epoch=0),  # the controller puts its own here
             folder=self.folder / "jobs",
         )
@@ -170,6 +177,7 @@ class Wiring:
             jobs=jobs,
             clock=self.clock,
             logger=log,
+            telemetry=self.telemetry,
             housekeeping=self.housekeeping(log),
             drift=self.drift_watch(log),
             silence=[silence_policy(model) for model in self.settings.models.values()],
@@ -179,7 +187,12 @@ class Wiring:
     def drift_watch(self, log: Logger) -> DriftWatch:
         """What follows the features of models with a `drift` trigger."""
         parts = DriftParts(
-            state=self.decisions, segments=self.segments(), decoders=self.decoders, clock=self.clock, logger=log
+            state=self.decisions,
+            segments=self.segments(),
+            decoders=self.decoders,
+            clock=self.clock,
+            logger=log,
+            telemetry=self.telemetry,
         )
         return DriftWatch(self.models, parts)
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from retrainer.errors import Unreachable
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock
+from retrainer.ports.telemetry import DependencyLost, DependencyRecovered, Telemetry
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 5.0
@@ -18,8 +19,9 @@ class Dependency:
     """One thing outside. `with dependency:` around each attempt; it swallows `Unreachable`."""
 
     name: str
-    log: Logger
+    logger: Logger
     clock: Clock
+    telemetry: Telemetry
     lost_at: float | None = None
     _wait: float = field(default=_FIRST_WAIT)
     _retry_at: float = 0.0
@@ -44,12 +46,14 @@ class Dependency:
         now = self.clock.monotonic()
         if self.lost_at is None:
             self.lost_at = now
-            self.log.error("dependency.lost", dependency=self.name, error=str(error))
+            self.telemetry.tell(DependencyLost(name=self.name))
+            self.logger.error("dependency.lost", dependency=self.name, error=str(error))
         self._retry_at = now + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
 
     def _found(self) -> None:
         if self.lost_at is not None:
             away = self.clock.monotonic() - self.lost_at
-            self.log.info("dependency.recovered", dependency=self.name, after_seconds=round(away, 3))
+            self.telemetry.tell(DependencyRecovered(name=self.name, seconds=away))
+            self.logger.info("dependency.recovered", dependency=self.name, after_seconds=round(away, 3))
         self.lost_at, self._wait = None, _FIRST_WAIT

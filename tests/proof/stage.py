@@ -125,6 +125,7 @@ class Stage:
             decoders=TopicDecoders(),
             clock=self.world.clock,
             logger=self.world.entries.logger,
+            telemetry=self.world.telemetry,
         )
         policy = WorkerPolicy(
             models=self.world.models,

@@ -303,6 +303,7 @@ class Control:
             datasets=builder,
             clock=self.clock,
             logger=self.entries.logger,
+            telemetry=self.world.telemetry,
             lease=self.lease,
             folder=self.folder,
         )
@@ -324,6 +325,7 @@ class Control:
             jobs=self.parts(),
             clock=self.clock,
             logger=self.entries.logger,
+            telemetry=self.world.telemetry,
         )
         return StillController(policies or (self.policy,), parts, "here/1", jobs_at_once)
 

@@ -6,7 +6,9 @@ from itertools import pairwise
 
 import pytest
 
+from retrainer.adapters.memory.telemetry import MemoryTelemetry
 from retrainer.errors import Refused, Unreachable
+from retrainer.ports.telemetry import DependencyLost, DependencyRecovered
 from retrainer.service.dependency import _LONGEST_WAIT, Dependency
 from tests.clock import FakeClock
 from tests.entries import Entries
@@ -17,7 +19,8 @@ class Attempts:
 
     def __init__(self, *, back_at: float) -> None:
         self.clock, self.entries = FakeClock(), Entries()
-        self.dependency = Dependency("broker", self.entries.logger, self.clock)
+        self.telemetry = MemoryTelemetry()
+        self.dependency = Dependency("broker", self.entries.logger, self.clock, self.telemetry)
         self.tried_at: list[float] = []
         self._back_at = back_at
 
@@ -49,6 +52,9 @@ def test_an_outage_is_told_once_and_its_end_too() -> None:
     assert attempts.entries.one("dependency.lost")["error"] == "nobody answers"
     assert 20 <= attempts.entries.one("dependency.recovered")["after_seconds"] < 36
     assert attempts.dependency.lost_at is None
+    (recovered,) = attempts.telemetry.of(DependencyRecovered)
+    assert attempts.telemetry.happenings == [DependencyLost(name="broker"), recovered]
+    assert (recovered.name, 20 <= recovered.seconds < 36) == ("broker", True)
 
 
 def test_the_next_outage_begins_with_short_waits_again() -> None:

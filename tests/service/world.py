@@ -15,6 +15,7 @@ from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
+from retrainer.adapters.memory.telemetry import MemoryTelemetry
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.events import Partition, RecordQuarantined
 from retrainer.domain.join.ingest import IngestPolicy
@@ -157,6 +158,7 @@ class World:
         self.saved: Snapshots = self.snapshots
         self.disk = MemoryDisk(100 * 2**30)
         self.memory = FixedMemory()
+        self.telemetry = MemoryTelemetry()
 
     def predict(self, key: object, minute: float, value: str = "late", *, number: int = 0, **fields: Any) -> int:
         """Write a prediction; its offset."""
@@ -185,6 +187,7 @@ class World:
             decoders=TopicDecoders(),
             clock=self.clock,
             logger=self.entries.logger,
+            telemetry=self.telemetry,
         )
         policy = WorkerPolicy(
             models=self.models,

@@ -24,6 +24,7 @@ from retrainer.adapters.memory.event_log import MemoryLog
 from retrainer.adapters.memory.manifest import MemoryManifest
 from retrainer.adapters.memory.segments import MemorySegments, MemorySnapshots
 from retrainer.adapters.memory.state import MemoryDecisionState, MemoryIngestState
+from retrainer.adapters.telemetry import NoTelemetry
 from retrainer.config.settings import KafkaSettings, StateSettings
 from retrainer.domain.batches import RecordBatch
 from retrainer.domain.deciding.ledger import Reign
@@ -113,6 +114,7 @@ def _worker(
         background=InlineBackground(),
         decoders=TopicDecoders(),
         clock=clock,
+        telemetry=NoTelemetry(),
         logger=structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop]),
     )
     usual = StateSettings()

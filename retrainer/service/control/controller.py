@@ -6,24 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import Event, Thread
-from typing import assert_never
 
-from retrainer.domain.deciding.decisions import DecisionAnswer
 from retrainer.domain.deciding.jobs import Job
-from retrainer.domain.deciding.watch import Fact, MetricUpdated, TriggerFailed
-from retrainer.domain.triggers.base import Level
-from retrainer.domain.values import Micros, iso
+from retrainer.domain.values import Micros
 from retrainer.errors import Refused, Unreachable
 from retrainer.logs import Logger
 from retrainer.ports.clock import Clock, Stopped
-from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind, Step
+from retrainer.ports.manifest.decisions import DecisionState, Request
 from retrainer.ports.manifest.lease import Lease
 from retrainer.ports.manifest.progress import StoredProgress
 from retrainer.ports.registry import Registry
-from retrainer.service.control.deciding import Decider, DecisionRound, News, kind_of
+from retrainer.ports.telemetry import JobMoved, ModelDeliberated, Telemetry
 from retrainer.service.control.drift_watch import DriftWatch
 from retrainer.service.control.housekeeping import Housekeeping
+from retrainer.service.control.rounds import Present, Rounds
 from retrainer.service.control.silence import SilencePolicy, SilenceWatch
+from retrainer.service.control.telling import tell
 from retrainer.service.dependency import Dependency
 from retrainer.service.jobs.challenger import is_due
 from retrainer.service.jobs.parts import JobParts, KnownSoFar
@@ -34,7 +32,6 @@ from retrainer.service.policy import ModelPolicy
 _TICK_SECONDS = 0.2
 _RECONCILE_SECONDS = 5.0
 _HOUSEKEEPING_SECONDS = 60.0
-_LEVELS = {Level.FIRED: "trigger.fired", Level.WARNED: "trigger.warned", Level.QUIET: "trigger.cleared"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +43,7 @@ class ControllerParts:
     jobs: JobParts
     clock: Clock
     logger: Logger
+    telemetry: Telemetry
     housekeeping: Housekeeping | None = None
     drift: DriftWatch | None = None
     silence: Sequence[SilencePolicy] = ()
@@ -60,17 +58,17 @@ class Controller:
         self.owner = owner
         self.jobs_at_once = jobs_at_once
         self.watermarks: dict[str, Micros | None] = {}
-        self._store = Dependency("database", parts.logger, parts.clock)
+        self._store = Dependency("database", parts.logger, parts.clock, parts.telemetry)
         self._lease: Lease | None = None
         self._silence: SilenceWatch | None = None
         self._promotions: dict[str, Promotions] = {}
-        self._deciders: dict[str, Decider] = {}
+        self._rounds: Rounds | None = None
         self._running: dict[str, _RunningJob] = {}
         self._stopping = Event()
         self._helpers: list[Thread] = []
         self._prepared = False
         self._crashed: Exception | None = None
-        self._mlflow = Dependency("mlflow", parts.logger, parts.clock)
+        self._mlflow = Dependency("mlflow", parts.logger, parts.clock, parts.telemetry)
 
     def run(self, stop: Stopped) -> None:
         """Work until told to stop."""
@@ -121,6 +119,7 @@ class Controller:
 
     def _begin(self) -> None:
         self._lease = self.parts.state.claim("controller", self.owner, self.parts.clock.now())
+        self._rounds = Rounds(self.models, self.parts.state, self._lease, self.parts.drift)
         self._silence = SilenceWatch(self.parts.silence, self.parts.state, self._lease, self.parts.logger)
         for name, model in self.models.items():
             self._promotions[name] = Promotions(
@@ -158,7 +157,7 @@ class Controller:
             self._crashed = error
 
     def _keep_house(self) -> None:
-        folder = Dependency("segments", self.parts.logger, self.parts.clock)
+        folder = Dependency("segments", self.parts.logger, self.parts.clock, self.parts.telemetry)
         try:
             while self.parts.housekeeping is not None and self._lease is not None and not self._stopping.is_set():
                 more = False
@@ -169,66 +168,17 @@ class Controller:
             self._crashed = error
 
     def _decide(self, progress: Mapping[str, StoredProgress], requests: Sequence[Request]) -> None:
-        """One round about every model whose champion is known; what they came to is stored in one transaction."""
-        assert self._lease is not None
-        state, now = self.parts.state, self.parts.clock.now()
-        # Put back only once the round is stored; else they are made anew from what is.
-        known, self._deciders = self._deciders, {}
+        """One round about every model whose champion is known."""
+        assert self._rounds is not None
         reigns = {name: held.reign for name, held in self._promotions.items() if held.reign is not None}
-        deciders = {
-            name: known.get(name) or Decider(self.models[name], state, self._lease, self.parts.drift) for name in reigns
-        }
-        behind = {name for name, held in progress.items() if held.catching_up}
-        opens = {name: held.progress.first_open for name, held in progress.items()}
-        wanted = {
-            name: slots
-            for name, one in deciders.items()
-            if (slots := one.wants(reigns[name], opens.get(name), catching_up=name in behind))
-        }
-        tallies = state.news(wanted)
-        asked = _by_model(requests)
-        rounds: dict[str, DecisionRound] = {}
-        steps: list[Step] = []
-        for name, decider in deciders.items():
-            news = News(
-                reign=reigns[name],
-                now=now,
-                slots=wanted.get(name),
-                tallies=tallies.get(name, ()),
-                requests=asked.get(name, ()),
-                catching_up=name in behind,
-            )
-            rounds[name], step = decider.deliberate(news)
-            steps += [step] if step else []
-        state.take(steps)
-        for name, decider in deciders.items():
-            decider.stored()
-            self._tell(name, rounds[name])
-        self._deciders = deciders
-
-    def _tell(self, name: str, done: DecisionRound) -> None:
-        log = self.parts.logger.bind(model=name)
-        for fact in done.facts:
-            _tell_fact(log, fact)
-        for request in done.answered:
-            _tell_request(log, request)
-        for decision in done.decisions:
-            job = next((job for job in done.jobs if job.decision_id == decision.decision_id), None)
-            facts = {
-                "decision_id": decision.decision_id,
-                "slot_end": iso(decision.slot_end),
-                "triggers": list(decision.triggers),
-                "reason": decision.reason,
-                "message": decision.message,
-                "champion": decision.champion,
-                "evidence": dict(decision.evidence),
-            }
-            if decision.outcome is DecisionAnswer.RETRAIN:
-                log.info("retrain.decided", **facts, job_id=job.job_id if job else None)
-            else:
-                log.info("retrain.held", **facts)
-        for job in done.jobs:
-            log.info("job.queued", job_id=job.job_id, decision_id=job.decision_id)
+        present = Present(now=self.parts.clock.now(), reigns=reigns, progress=progress, requests=requests)
+        for name, done in self._rounds.run_once(present).items():
+            tell(self.parts.logger.bind(model=name), done)
+            if done.facts or done.decisions:
+                told = ModelDeliberated(model=name, facts=done.facts, decisions=done.decisions)
+                self.parts.telemetry.tell(told)
+            for job in done.jobs:
+                self.parts.telemetry.tell(JobMoved(job=job))
 
     def _start_jobs(self) -> None:
         if self._lease is None or self._stopping.is_set():
@@ -246,8 +196,7 @@ class Controller:
         return superseded or is_due(job, self.models[job.model], self._outcomes(job.model))
 
     def _outcomes(self, name: str) -> int:
-        decider = self._deciders.get(name)
-        return decider.memory.total if decider else 0
+        return self._rounds.outcomes(name) if self._rounds else 0
 
     def _start(self, job: Job, lease: Lease) -> None:
         run = JobRun(
@@ -264,19 +213,12 @@ class Controller:
     def _collect_jobs(self) -> None:
         for job_id, running in list(self._running.items()):
             has_ended = not running.thread.is_alive()  # asked first: its last step must not fall between two looks
-            if running.run.job.model in self._deciders:
-                self._deciders[running.run.job.model].job_changed(running.run.job)
+            if self._rounds is not None:
+                self._rounds.job_changed(running.run.job)
             if has_ended:
                 del self._running[job_id]
                 if running.crashed is not None:
                     raise running.crashed
-
-
-def _by_model(requests: Sequence[Request]) -> Mapping[str, list[Request]]:
-    found: dict[str, list[Request]] = {}
-    for request in requests:
-        found.setdefault(request.model, []).append(request)
-    return found
 
 
 @contextmanager
@@ -302,38 +244,3 @@ class _RunningJob:
             self.run.run(self._stop)
         except Exception as error:  # noqa: BLE001  a thread's error must reach the loop, whatever it is
             self.crashed = error
-
-
-def _tell_request(log: Logger, request: Request) -> None:
-    match kind_of(request):
-        case RequestKind.PAUSE:
-            log.info("model.paused", reason=request.reason)
-        case RequestKind.RESUME:
-            log.info("model.resumed", reason=request.reason)
-        case RequestKind.RETRAIN:
-            pass  # its decision is told
-        case None:
-            log.warning("request.unknown", kind=request.kind)
-        case kind:
-            assert_never(kind)
-
-
-def _tell_fact(log: Logger, fact: Fact) -> None:
-    if isinstance(fact, MetricUpdated):
-        found = fact.estimate
-        log.info(
-            "metric.updated",
-            version=fact.version,
-            metric=found.metric,
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            n=found.n,
-            window=fact.window,
-            slot_end=iso(fact.slot_end),
-        )
-    elif isinstance(fact, TriggerFailed):
-        log.error("trigger.failed", trigger=fact.name, kind=fact.kind, error=fact.error)
-    else:
-        event = _LEVELS[fact.reading.level]
-        log.info(event, trigger=fact.name, kind=fact.kind, **fact.reading.evidence)

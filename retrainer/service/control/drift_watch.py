@@ -23,7 +23,7 @@ class DriftWatch:
     """`run` reads on for all of them; the other calls are the controller's, between rounds."""
 
     def __init__(self, models: Iterable[ModelPolicy], parts: DriftParts) -> None:
-        self._segments = Dependency("segments", parts.logger, parts.clock)
+        self._segments = Dependency("segments", parts.logger, parts.clock, parts.telemetry)
         self._followed: dict[str, Drifting] = {}
         for model in models:
             windows = {one.newest for one in model.watch.triggers.values() if isinstance(one, Drift)}

@@ -30,6 +30,7 @@ from retrainer.ports.decoder import Decoders
 from retrainer.ports.manifest.progress import StoredProgress
 from retrainer.ports.manifest.segments import StoredPart, StoredSegment
 from retrainer.ports.segments import Segments
+from retrainer.ports.telemetry import Telemetry
 from retrainer.service.intake import document_of
 from retrainer.service.reading import read_parts
 
@@ -60,6 +61,7 @@ class DriftParts:
     decoders: Decoders
     clock: Clock
     logger: Logger
+    telemetry: Telemetry
 
 
 def reference_of(profile: Profile | None, since: Micros | None) -> DriftReference | None:

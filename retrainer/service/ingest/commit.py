@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from retrainer.domain.values import iso
+from retrainer.ports.telemetry import FlushCommitted
 from retrainer.service.ingest.cut import Cut
 from retrainer.service.ingest.parts import WorkerParts
 
@@ -60,11 +61,20 @@ class PendingCommit:
 
     def _tell(self, cut: Cut) -> None:
         marks = {delta.model: delta.progress.watermark for delta in cut.flush.deltas}
-        self._parts.logger.debug(
-            "flush.committed",
+        committed = FlushCommitted(
             records=cut.records,
             quarantined=len(cut.flush.quarantined),
-            positions={str(at): position for at, position in cut.positions.items()},
-            watermarks={name: iso(mark) for name, mark in marks.items() if mark is not None},
             seconds=round(self._parts.clock.monotonic() - cut.began, 4),
+            positions=cut.positions,
+            ends=cut.flush.ends,
+            watermarks={name: mark for name, mark in marks.items() if mark is not None},
+        )
+        self._parts.telemetry.tell(committed)
+        self._parts.logger.debug(
+            "flush.committed",
+            records=committed.records,
+            quarantined=committed.quarantined,
+            positions={str(at): position for at, position in committed.positions.items()},
+            watermarks={name: iso(mark) for name, mark in committed.watermarks.items()},
+            seconds=committed.seconds,
         )

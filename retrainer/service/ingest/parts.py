@@ -15,6 +15,7 @@ from retrainer.ports.manifest.ingest import IngestState
 from retrainer.ports.process import Background, ResidentMemory
 from retrainer.ports.segments import Segments
 from retrainer.ports.snapshots import Snapshots
+from retrainer.ports.telemetry import Telemetry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +52,4 @@ class WorkerParts:
     decoders: Decoders
     clock: Clock
     logger: Logger
+    telemetry: Telemetry

@@ -28,8 +28,8 @@ class Worker:
         self.policy = policy
         self.parts = parts
         self.owner = owner
-        self._broker = Dependency("broker", parts.logger, parts.clock)
-        self._store = Dependency("database", parts.logger, parts.clock)
+        self._broker = Dependency("broker", parts.logger, parts.clock, parts.telemetry)
+        self._store = Dependency("database", parts.logger, parts.clock, parts.telemetry)
         self._space = DiskSpace(parts.disk, policy.flush_bytes, parts.clock, parts.logger)
         self._shard: Shard | None = None
 

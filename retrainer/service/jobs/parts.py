@@ -12,6 +12,7 @@ from retrainer.ports.clock import Clock
 from retrainer.ports.manifest.decisions import DecisionState
 from retrainer.ports.manifest.lease import Lease
 from retrainer.ports.registry import Registry
+from retrainer.ports.telemetry import Telemetry
 from retrainer.ports.training import Trainers
 from retrainer.service.jobs.dataset import DatasetBuilder
 
@@ -38,5 +39,6 @@ class JobParts:
     datasets: DatasetBuilder
     clock: Clock
     logger: Logger
+    telemetry: Telemetry
     lease: Lease
     folder: Path

@@ -23,6 +23,7 @@ from retrainer.domain.values import SECOND, iso
 from retrainer.errors import Refused, RetrainerError, Unreachable
 from retrainer.ports.clock import Stopped
 from retrainer.ports.registry import RunReport
+from retrainer.ports.telemetry import JobMoved
 from retrainer.ports.training import TrainingEnded
 from retrainer.service.dependency import Dependency
 from retrainer.service.jobs.challenger import ChallengerLook
@@ -54,8 +55,8 @@ class JobRun:
         self._known = known
         self._has_looked = False
         self._log = parts.logger.bind(model=job.model, job_id=job.job_id, decision_id=job.decision_id)
-        self._mlflow = Dependency("mlflow", self._log, parts.clock)
-        self._database = Dependency("database", self._log, parts.clock)
+        self._mlflow = Dependency("mlflow", self._log, parts.clock, parts.telemetry)
+        self._database = Dependency("database", self._log, parts.clock, parts.telemetry)
         self._folder = parts.folder / job.job_id
         self._stop: Stopped = Event()
 
@@ -320,6 +321,7 @@ class JobRun:
             with self._database:
                 self._parts.state.put_job(self._parts.lease, job)
                 self.job = job
+                self._parts.telemetry.tell(JobMoved(job=job))
                 return
             if self._stop.wait(_PAUSE_SECONDS):
                 raise Unreachable("the manifest was away when a stop was asked for")

@@ -12,11 +12,13 @@ import pytest
 from retrainer.adapters.memory.registry import MemoryRegistry
 from retrainer.domain.deciding.jobs import JobState
 from retrainer.domain.deciding.ledger import Act
+from retrainer.domain.deciding.watch import MetricUpdated, TriggerChanged
 from retrainer.domain.join.ingest import ModelDelta
 from retrainer.errors import Fenced, Refused, Unreachable
 from retrainer.ports.clock import Stopped
 from retrainer.ports.manifest.decisions import Request, RequestKind
 from retrainer.ports.manifest.ingest import Flush
+from retrainer.ports.telemetry import JobMoved, ModelDeliberated
 from retrainer.ports.training import Limits, TrainingEnded
 from retrainer.service.control.controller import Controller
 from retrainer.service.people.asking import ask
@@ -303,7 +305,8 @@ def test_a_job_that_ends_while_it_is_looked_at_is_known_to_have_ended(
 
     controller._running[job_id] = EndsWhenAsked  # type: ignore[assignment]  # it stands in for the thread
     controller._collect_jobs()
-    (known,) = controller._deciders[control.policy.name]._deliberation._jobs
+    assert controller._rounds is not None
+    (known,) = controller._rounds._deciders[control.policy.name]._deliberation._jobs
     assert known.ended
 
 
@@ -342,6 +345,20 @@ def test_what_people_ask_for_is_done_and_told(control: Control, controller: Stil
     assert control.entries.one("retrain.decided")["triggers"] == ["manual"]
     assert list(control.state.requests()) == []
     assert control.stored().reason == "a new season"
+
+
+def test_what_a_round_came_to_is_told_as_values_to_whoever_measures(
+    control: Control, controller: StillController
+) -> None:
+    happen(control, 0, wrong=10)
+    controller.round()
+    told = control.world.telemetry.of(ModelDeliberated)
+    assert {one.model for one in told} == {"flights"}
+    facts = [fact for one in told for fact in one.facts]
+    assert [fact.estimate.value for fact in facts if isinstance(fact, MetricUpdated)] == [0.0]
+    assert [fact.name for fact in facts if isinstance(fact, TriggerChanged)] == ["low_accuracy"]
+    assert [decision.outcome for one in told for decision in one.decisions] == ["retrain"]
+    assert control.world.telemetry.of(JobMoved)[0].job.state is JobState.QUEUED
 
 
 def test_a_request_that_nobody_knows_changes_nothing_and_is_told(control: Control, controller: StillController) -> None:

@@ -36,6 +36,7 @@ def drifting(world: World, *windows: Window) -> Drifting:
         decoders=TopicDecoders(),
         clock=world.clock,
         logger=world.entries.logger,
+        telemetry=world.telemetry,
     )
     return Drifting(FLIGHTS, windows or (TEN,), parts)
 

@@ -7,6 +7,7 @@ import pytest
 from retrainer.domain.values import iso, moment
 from retrainer.ports.event_log import Start
 from retrainer.ports.manifest.progress import StoredPosition
+from retrainer.ports.telemetry import FlushCommitted
 from tests.service.world import FLIGHTS, LABELLED, LABELS, PREDICTED, PREDICTIONS, World, at, policy
 
 # From records to tallies
@@ -176,6 +177,18 @@ def test_the_group_hears_of_positions_only_once_they_are_true(world: World) -> N
     world.manifest.fail_at = world.log.fail_at = order.append
     world.settle(world.worker())
     assert order[-4:] == ["commit.begin", "commit.middle", "commit.end", "log.commit"]
+
+
+def test_each_commit_is_told_as_values_to_whoever_measures(world: World) -> None:
+    for number in range(4):
+        world.predict(number, 0)
+    world.write(PREDICTED, b"not JSON")
+    world.settle(world.worker())
+    told = world.telemetry.of(FlushCommitted)
+    assert sum(one.records for one in told) == 5
+    assert sum(one.quarantined for one in told) == 1
+    assert (told[-1].positions[PREDICTED], told[-1].ends[PREDICTED]) == (5, 5)
+    assert all(one.seconds >= 0 for one in told)
 
 
 def test_a_topic_that_is_not_there_yet_is_waited_for() -> None:

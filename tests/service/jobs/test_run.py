@@ -10,6 +10,7 @@ import pytest
 from retrainer.domain.deciding.jobs import MAX_ATTEMPTS, JobState, PromotionMode
 from retrainer.domain.judging.order import CHAMPION_FOLDER, DATASET_FILE, SPEC_FILE
 from retrainer.errors import Fenced, Refused, Unreachable
+from retrainer.ports.telemetry import JobMoved
 from tests.plain import plain_promotion
 from tests.service.controlling import REGISTERED, Control, Plan, TurningStop
 from tests.service.world import Crash, at
@@ -80,6 +81,9 @@ def test_a_job_goes_from_queued_to_promoted(control: Control) -> None:
         "model.promoted",
     ]
     assert all(entry["job_id"] == queued.job_id for entry in control.entries)
+    told = [moved.job for moved in control.world.telemetry.of(JobMoved)]
+    assert [job.state for job in told] == ["training", "trained", "recorded", "registered", "promoted"]
+    assert told[-1] == ended
 
 
 def test_the_training_process_is_told_everything_and_given_the_champion(control: Control) -> None:
