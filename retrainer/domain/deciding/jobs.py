@@ -61,13 +61,24 @@ def once_accepted(mode: PromotionMode) -> JobState:
             assert_never(mode)
 
 
+def once_undecided(mode: PromotionMode) -> JobState:
+    """Where the job of a candidate goes that may turn out to be better with more rows."""
+    match mode:
+        case PromotionMode.AUTOMATIC:
+            return JobState.CHALLENGING
+        case PromotionMode.REGISTER:  # there is no alias of ours to judge it under
+            return JobState.REJECTED
+        case _:
+            assert_never(mode)
+
+
 def after_verdict(answer: Answer, mode: PromotionMode) -> JobState:
     """Where the verdict about a candidate takes its job: to its end, or to `CHALLENGING`."""
     match answer:
         case "accept":
             return once_accepted(mode)
         case "inconclusive":
-            return JobState.CHALLENGING if mode is PromotionMode.AUTOMATIC else JobState.REJECTED
+            return once_undecided(mode)
         case "reject":
             return JobState.REJECTED
         case _:
