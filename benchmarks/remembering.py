@@ -90,13 +90,13 @@ class Remembering:
 
     def take(self, pair: Pair) -> None:
         """What a worker does with two polls; nothing may have to be quarantined."""
-        assert not self.intake.take(pair.predictions)
-        assert not self.intake.take(pair.labels)
+        assert not self.intake.ingest(pair.predictions)
+        assert not self.intake.ingest(pair.labels)
 
     def flush(self) -> None:
         """What a worker's commit asks of the model: close slots, forget ids, hand out the sums."""
         self.model.advance_to(_BEGINS + self._next * _STEP)
-        self.model.drain()
+        self.model.take_delta()
 
 
 class _Labelling:

@@ -85,7 +85,7 @@ class Watch:
 
 
 class WatchedLog:
-    """`ports.EventLog` that tells a watch what it is asked for. A worker calls `commit` right after its own."""
+    """`EventLog` that tells a watch what it is asked for. `commit_offsets` comes right after the commit itself."""
 
     def __init__(self, log: EventLog, watch: Watch) -> None:
         self._log = log
@@ -115,9 +115,9 @@ class WatchedLog:
     def ends(self) -> Mapping[Partition, int]:
         return self._log.ends()
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         self._watch.committed()
-        self._log.commit(positions)
+        self._log.commit_offsets(positions)
 
     def close(self) -> None:
         self._log.close()

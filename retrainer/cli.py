@@ -165,7 +165,7 @@ def _run(options: argparse.Namespace) -> int:
     stop = _stop_on_signals()
     locks = [FolderLock(folder, "run") for folder in wiring.locked_folders]
     for lock in locks:
-        lock.take(wait=0)
+        lock.acquire(wait=0)
     log = logger(role="supervisor")
     log.info("service.started", pid=os.getpid(), models=list(wiring.settings.models), folder=str(wiring.folder))
     roles = RoleProcesses(options.config)
@@ -200,7 +200,7 @@ def _role(options: argparse.Namespace, name: str) -> int:
     try:
         locks = [FolderLock(folder, name) for folder in wiring.locked_folders]
         for lock in locks:
-            lock.take(stop)
+            lock.acquire(stop)
         role = wiring.worker() if name == "worker" else wiring.controller()
         if name == "worker":
             collect_garbage_rarely()

@@ -9,7 +9,7 @@ START: Micros = 1_700_000_000_000_000
 
 
 class FakeClock:
-    """`ports.Clock`; whoever sleeps on it turns it."""
+    """`Clock`; whoever sleeps on it turns it."""
 
     def __init__(self, now: Micros = START) -> None:
         self._start = now

@@ -247,6 +247,17 @@ def test_functions_stay_below_60_lines() -> None:
     assert [found for found in functions if found[2] > 60] == []
 
 
+def test_modules_that_docstrings_point_at_are_there() -> None:
+    pointed = {
+        (named(path), name)
+        for path in MODULES
+        for name in re.findall(r"`((?:domain|adapters|ports|config|replay|tune)\.[a-z_.]+)`", path.read_text())
+    }
+    assert len(pointed) > 1
+    places = {at: ROOT / "retrainer" / at[1].replace(".", "/") for at in pointed}
+    assert {at for at, place in places.items() if not (place.is_dir() or place.with_suffix(".py").exists())} == set()
+
+
 def test_packages_hold_a_docstring_and_nothing_else() -> None:
     packages = {named(path): ast.parse(path.read_text()) for path in MODULES if path.name == "__init__.py"}
     assert [name for name, tree in packages.items() if len(tree.body) != 1 or not ast.get_docstring(tree)] == []

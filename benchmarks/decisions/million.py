@@ -1,4 +1,4 @@
-"""Lives of a million outcomes, many at once: the functions of `domain.sequential` alone, without the trigger's class.
+"""Lives of a million outcomes, many at once: the functions of `domain.triggers.sequential` alone, without the trigger.
 
 Independent outcomes, a reference of 10,000, its whole share of 1 - confidence (.04): what the promise says of the
 horizon, which whole lives of the trigger are too slow to show.

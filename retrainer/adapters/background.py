@@ -10,7 +10,7 @@ from retrainer.errors import RetrainerError
 
 
 class ThreadBackground:
-    """`ports.Background` in a thread of its own."""
+    """`Background` in a thread of its own."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "background")
@@ -43,7 +43,7 @@ class ThreadBackground:
 
 
 class InlineBackground:
-    """`ports.Background` that does its work when it is begun, and tells of its failure when it is finished."""
+    """`Background` that does its work when it is begun, and tells of its failure when it is finished."""
 
     def __init__(self) -> None:
         self._error: BaseException | None = None

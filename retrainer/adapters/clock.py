@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """`ports.Clock` of this machine."""
+    """`Clock` of this machine."""
 
     def now(self) -> int:
         return time.time_ns() // 1000

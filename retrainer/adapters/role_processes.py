@@ -86,7 +86,7 @@ class RoleProcess:
 
 
 class RoleProcesses:
-    """`ports.Roles`: `retrainer ROLE CONFIG` as child processes."""
+    """`Roles`: `retrainer ROLE CONFIG` as child processes."""
 
     def __init__(self, config: Path) -> None:
         self._config = config
@@ -96,7 +96,7 @@ class RoleProcesses:
 
 
 class PipeHeart:
-    """`ports.Heart` that the supervisor listens to."""
+    """`Heart` that the supervisor listens to."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -107,7 +107,7 @@ class PipeHeart:
 
 
 class SystemdHeart:
-    """`ports.Heart` that systemd listens to, where the unit has `WatchdogSec`."""
+    """`Heart` that systemd listens to, where the unit has `WatchdogSec`."""
 
     def __init__(self, address: str) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -146,7 +146,7 @@ class FolderLock:
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f"{name}.lock"
 
-    def take(self, stop: Stopped | None = None, wait: float = _LOCK_WAIT_SECONDS) -> None:
+    def acquire(self, stop: Stopped | None = None, wait: float = _LOCK_WAIT_SECONDS) -> None:
         """Take it, waiting a little for one that is just leaving.
 
         Raises:

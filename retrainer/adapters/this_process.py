@@ -8,7 +8,7 @@ import psutil
 
 
 class ProcessMemory:
-    """`ports.Memory` of this process."""
+    """`ResidentMemory` of this process."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()

@@ -64,7 +64,7 @@ class EventLog(Protocol):
         """The end of each assigned partition as of now; a partition whose end is not known is left out."""
         ...
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         """Tell the group's committed offsets, for lag tools only: in the background, failures are swallowed."""
         ...
 

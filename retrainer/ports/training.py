@@ -31,7 +31,7 @@ class Datasets(Protocol):
     """Writes the rows that a candidate learns from."""
 
     def write(self, path: Path, rows: Sequence[DatasetRow]) -> str:
-        """Write a Parquet file with the columns of `domain.training.Column` and the features; its SHA-256."""
+        """Write a Parquet file with the columns of `DatasetColumn` and the features; its SHA-256."""
         ...
 
 

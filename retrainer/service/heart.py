@@ -10,7 +10,7 @@ from retrainer.ports.process import Heart
 
 @dataclass(frozen=True)
 class Beating:
-    """`ports.Stopped` whose every look is a heartbeat: a loop that asks it once a round needs to know nothing of it."""
+    """`Stopped` whose every look is a heartbeat: a loop that asks it once a round needs to know nothing of it."""
 
     stop: Stopped
     heart: Heart
@@ -25,7 +25,7 @@ class Beating:
 
 
 class Unwatched:
-    """`ports.Heart` of a process that nobody watches."""
+    """`Heart` of a process that nobody watches."""
 
     def beat(self) -> None:
         """Nobody listens."""

@@ -23,7 +23,7 @@ class Intake:
             for topic in topics
         }
 
-    def take(self, batch: RecordBatch) -> Mapping[int, str]:
+    def ingest(self, batch: RecordBatch) -> Mapping[int, str]:
         """Hand records to the models; row to reason of those that have to be quarantined, in order."""
         reader = self._readers.get(batch.partition.topic)
         if reader is None:
@@ -32,7 +32,7 @@ class Intake:
         envelope = _envelopes(batch, self._decoders.of(batch.partition.topic))
         reasons: dict[int, list[str]] = {}
         for model in self._models:
-            for row, reason in model.take(batch, columns, unread, envelope).items():
+            for row, reason in model.ingest(batch, columns, unread, envelope).items():
                 reasons.setdefault(row, []).append(reason)
         return {row: "; ".join(dict.fromkeys(reasons[row])) for row in sorted(reasons)}
 

@@ -18,7 +18,7 @@ from retrainer.training.order import CannotTrain
 def compare(spec: TrainingSpec, rows: TrainingRows, challenger: Ask, champion: Ask | None) -> TrainingResult:
     """How much better the challenger did on each row, in `compared`; there is no verdict in it.
 
-    The evidence of earlier rows is kept by whoever ordered this (`domain.challenge.PairedTest`), who must hand over
+    The evidence of earlier rows is kept by whoever ordered this (`PairedTest`), who must hand over
     each row once.
 
     Args:

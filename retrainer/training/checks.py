@@ -1,4 +1,4 @@
-"""The features of a job's rows as columns, for their profile and the checks of `domain.checks`."""
+"""The features of a job's rows as columns, for their profile and the checks of `domain.judging.checks`."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def split(spec: TrainingSpec, rows: TrainingRows) -> tuple[TrainingRows, Split]:
     """The rows that the policy takes, and the same in two parts: the newest are held out.
 
     Where the beginning of a change is known, the holdout lies after it, and so does as much again to learn from
-    (`domain.training.holdout_rows`). Where too few rows came after it, the split is as without a change.
+    (`holdout_rows`). Where too few rows came after it, the split is as without a change.
 
     Raises:
         CannotTrain: there are too few rows to hold any out.

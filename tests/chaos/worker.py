@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     with small, patch.object(bootstrap, "SystemClock", MovedClock):
         if "--unlocked" not in arguments:
             return cli.main(["worker", arguments[0]])
-        with patch.object(roles.FolderLock, "take", lambda *_, **__: None):
+        with patch.object(roles.FolderLock, "acquire", lambda *_, **__: None):
             return cli.main(["worker", arguments[0]])
 
 

@@ -74,10 +74,10 @@ def test_a_new_manifest_is_empty(state: ReadableState) -> None:
 def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Lease) -> None:
     retrain = decision()
     job = job_for(retrain, 1)
-    state.take([step(lease, decisions=[retrain], jobs=[job], memory=b"old")])
+    state.store_steps([step(lease, decisions=[retrain], jobs=[job], memory=b"old")])
     state.claim("controller", "there/2", NOW)
     writes: list[Callable[[], object]] = [
-        lambda: state.take([step(lease, memory=b"new", decisions=[decision("flights@2")])]),
+        lambda: state.store_steps([step(lease, memory=b"new", decisions=[decision("flights@2")])]),
         lambda: state.put_job(lease, job.with_state(JobState.TRAINING)),
         lambda: state.append_ledger(lease, ledger_row()),
     ]
@@ -93,7 +93,7 @@ def test_whoever_lost_the_lease_writes_nothing(state: ReadableState, lease: Leas
 def test_the_leases_of_worker_and_controller_are_their_own(rig: Rig, lease: Lease) -> None:
     begun(rig.ingest)
     kept = step(lease)
-    rig.decisions.take([kept])
+    rig.decisions.store_steps([kept])
     assert rig.decisions.memory(kept.model) == kept.memory
 
 
@@ -165,12 +165,12 @@ def test_the_news_of_several_models_are_those_of_their_slots_and_of_no_slice(rig
 
 def test_the_steps_of_a_round_are_true_together_or_not_at_all(state: ReadableState, lease: Lease) -> None:
     first, second = step(lease, memory=b"one"), step(lease, model="other", memory=b"two", decisions=[decision()])
-    state.take([first, second])
+    state.store_steps([first, second])
     assert (state.memory("flights"), state.memory("other")) == (b"one", b"two")
     with pytest.raises(RetrainerError):
-        state.take([step(lease, memory=b"three"), second])
+        state.store_steps([step(lease, memory=b"three"), second])
     assert (state.memory("flights"), state.memory("other")) == (b"one", b"two")
-    state.take([])
+    state.store_steps([])
 
 
 def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease) -> None:
@@ -180,7 +180,7 @@ def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease
     hold, retrain = decision("flights@1/cooldown", DecisionAnswer.HOLD), decision("flights@2", request=asked.request_id)
     job = job_for(retrain, 3)
     answers = {asked.request_id: retrain.decision_id}
-    state.take([step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers)])
+    state.store_steps([step(lease, memory=b'{"seen":5}', decisions=[hold, retrain], jobs=[job], answers=answers)])
     assert state.memory("flights") == b'{"seen":5}'
     assert list(state.decisions("flights", 10)) == [hold, retrain]
     assert list(state.jobs("flights")) == [job]
@@ -189,23 +189,23 @@ def test_a_step_makes_everything_true_at_once(state: ReadableState, lease: Lease
 
 
 def test_a_memory_replaces_the_one_before(state: ReadableState, lease: Lease) -> None:
-    state.take([step(lease, memory=b"one")])
-    state.take([step(lease, memory=b"two")])
-    state.take([step(lease, model="other", memory=b"its own")])
+    state.store_steps([step(lease, memory=b"one")])
+    state.store_steps([step(lease, memory=b"two")])
+    state.store_steps([step(lease, model="other", memory=b"its own")])
     assert (state.memory("flights"), state.memory("other")) == (b"two", b"its own")
 
 
 def test_a_hold_is_recorded_once_as_it_was_first(state: ReadableState, lease: Lease) -> None:
     hold = decision("flights@1/cooldown", DecisionAnswer.HOLD)
-    state.take([step(lease, decisions=[hold])])
-    state.take([step(lease, decisions=[replace(hold, message="another")], memory=b"later")])
+    state.store_steps([step(lease, decisions=[hold])])
+    state.store_steps([step(lease, decisions=[replace(hold, message="another")], memory=b"later")])
     assert list(state.decisions("flights", 10)) == [hold]
     assert state.memory("flights") == b"later"
 
 
 def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: ReadableState, lease: Lease) -> None:
     retrain = decision()
-    state.take([step(lease, decisions=[retrain], jobs=[job_for(retrain, 1)], memory=b"first")])
+    state.store_steps([step(lease, decisions=[retrain], jobs=[job_for(retrain, 1)], memory=b"first")])
     state.ask(request())
     another = decision("flights@2")
     twice = step(
@@ -216,7 +216,7 @@ def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: Re
         answers={"retrain-1": "flights@1"},
     )
     with pytest.raises(RetrainerError):
-        state.take([twice])
+        state.store_steps([twice])
     assert state.memory("flights") == b"first"
     assert list(state.decisions("flights", 10)) == [retrain]
     assert [job.decision_id for job in state.jobs()] == ["flights@1"]
@@ -225,17 +225,17 @@ def test_nothing_is_decided_twice_and_nothing_of_such_a_step_is_stored(state: Re
 
 def test_a_job_is_launched_once(state: ReadableState, lease: Lease) -> None:
     job = job_for(decision(), 1)
-    state.take([step(lease, jobs=[job])])
+    state.store_steps([step(lease, jobs=[job])])
     with pytest.raises(RetrainerError):
-        state.take([step(lease, jobs=[job], decisions=[decision("flights@2")])])
+        state.store_steps([step(lease, jobs=[job], decisions=[decision("flights@2")])])
     assert list(state.decisions("flights", 10)) == []
 
 
 def test_the_newest_decisions_come_oldest_first(state: ReadableState, lease: Lease) -> None:
     made = [decision(f"flights@{number}") for number in (3, 1, 2)]
     for one in made:
-        state.take([step(lease, decisions=[one])])
-    state.take([step(lease, model="other", decisions=[decision("other@1", model="other")])])
+        state.store_steps([step(lease, decisions=[one])])
+    state.store_steps([step(lease, model="other", decisions=[decision("other@1", model="other")])])
     assert list(state.decisions("flights", 10)) == made
     assert list(state.decisions("flights", 2)) == made[1:]
     assert list(state.decisions("flights", 0)) == []
@@ -257,7 +257,7 @@ RESULT = TrainingResult(
 
 def test_a_job_keeps_everything_that_became_of_it(state: ReadableState, lease: Lease) -> None:
     job = job_for(decision(), 1)
-    state.take([step(lease, jobs=[job])])
+    state.store_steps([step(lease, jobs=[job])])
     for changes in ({"state": JobState.TRAINED, "result": RESULT, "attempts": 2}, {"state": JobState.RECORDED}):
         job = replace(job, **changes)
         state.put_job(lease, job)
@@ -271,7 +271,7 @@ def test_unfinished_jobs_in_the_order_of_their_making(state: ReadableState, leas
         for name, end in enumerate(JobState)
     ]
     for job in jobs:
-        state.take([step(lease, jobs=[replace(job, state=JobState.QUEUED)])])
+        state.store_steps([step(lease, jobs=[replace(job, state=JobState.QUEUED)])])
     for job in reversed(jobs):
         state.put_job(lease, job)
     assert list(state.jobs()) == jobs
@@ -309,7 +309,7 @@ def test_requests_wait_for_their_answer(state: ReadableState, lease: Lease) -> N
         state.ask(one)
     assert list(state.requests()) == asked
     assert list(state.requests("flights")) == [asked[0], asked[2]]
-    state.take([step(lease, answers={"b": "done", "nobody's": "done"})])
+    state.store_steps([step(lease, answers={"b": "done", "nobody's": "done"})])
     assert list(state.requests()) == asked[1:]
     assert list(state.requests("flights", unanswered=False)) == [replace(asked[0], answer="done"), asked[2]]
 
@@ -357,7 +357,7 @@ def test_the_twin_can_be_away() -> None:
         lambda: state.tallies("flights", None, 1),
         lambda: state.arrivals("flights", None, 1),
         lambda: state.memory("flights"),
-        lambda: state.take([step(lease)]),
+        lambda: state.store_steps([step(lease)]),
         lambda: state.decisions("flights", 1),
         state.jobs,
         lambda: state.put_job(lease, job_for(decision(), 1)),
@@ -372,4 +372,4 @@ def test_the_twin_can_be_away() -> None:
         with pytest.raises(Unreachable):
             call()
     manifest.come_back()
-    state.take([step(lease)])
+    state.store_steps([step(lease)])

@@ -264,9 +264,9 @@ def test_commits_are_seen_by_lag_tools(rig: Rig, log: EventLog, at: Partition) -
     rig.append(at, b"0", b"1")
     log.assign({at: 0})
     read(log, 2)
-    log.commit({at: 1})
+    log.commit_offsets({at: 1})
     eventually(lambda: rig.committed(log, at) == 1)
-    log.commit({at: 2})
+    log.commit_offsets({at: 2})
     log.close()
     assert rig.committed(log, at) == 2
 
@@ -274,7 +274,7 @@ def test_commits_are_seen_by_lag_tools(rig: Rig, log: EventLog, at: Partition) -
 def test_a_commit_does_not_move_the_reader(rig: Rig, log: EventLog, at: Partition) -> None:
     rig.append(at, b"0", b"1")
     log.assign({at: 0})
-    log.commit({at: 2})
+    log.commit_offsets({at: 2})
     assert [record.value for record in read(log, 2)] == [b"0", b"1"]
 
 

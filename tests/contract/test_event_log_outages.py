@@ -77,7 +77,7 @@ def test_a_log_in_memory_goes_away_and_comes_back() -> None:
     for ask in (lambda: log.poll(0), log.ends, lambda: log.describe([AT.topic]), lambda: log.extents([AT])):
         with pytest.raises(Unreachable):
             ask()
-    log.commit({AT: 1})
+    log.commit_offsets({AT: 1})
     assert log.committed == {}
     log.append(AT, b"1")
     log.come_back()
@@ -105,7 +105,7 @@ def test_a_broker_that_died_is_noticed(own_broker: EmbeddedBroker, log: KafkaLog
         with pytest.raises(Unreachable, match=own_broker.bootstrap_servers):
             call()
         assert time.monotonic() - start < 2
-    log.commit({AT: 3})
+    log.commit_offsets({AT: 3})
     start = time.monotonic()
     log.close()
     assert time.monotonic() - start < 4

@@ -159,7 +159,7 @@ def test_forgotten_segments_are_gone(rig: Rig, controller: Lease) -> None:
 
 def test_nothing_is_forgotten_while_a_job_of_a_model_is_unfinished(rig: Rig, controller: Lease) -> None:
     job = job_for(decision("flights@1"), 1)
-    rig.decisions.take([step(controller, decisions=[decision("flights@1")], jobs=[job])])
+    rig.decisions.store_steps([step(controller, decisions=[decision("flights@1")], jobs=[job])])
     assert rig.housekeeping.remove_segments(controller, [1], {"flights", "other"}) is None
     assert len(seen(rig)) == 5
     assert rig.housekeeping.remove_segments(controller, [1], {"other"}) == []

@@ -180,10 +180,10 @@ def test_commits_do_not_pile_up(embedded: EmbeddedRig) -> None:
     log.assign({at: 0})
     log.poll(0.3)
     unanswered = log._committing = kafka_module._Commit(Future(), deadline=time.monotonic() + 60)
-    log.commit({at: 0})
+    log.commit_offsets({at: 0})
     assert log._committing is unanswered
     log._committing = kafka_module._Commit(Future(), deadline=time.monotonic())
-    log.commit({at: 0})
+    log.commit_offsets({at: 0})
     eventually(lambda: embedded.committed(log, at) == 0)
 
 

@@ -145,7 +145,7 @@ def test_a_model_goes_on_with_its_clock(snapshots: Snapshots) -> None:
     model.clock.saw(PREDICTED, EPOCH + 100 * MINUTE)
     model.clock.saw(LABELLED, EPOCH + 90 * MINUTE)
     model.advance([])
-    model.drain()
+    model.take_delta()
     snapshots.write(NAME, {"flights": model.remember()})
     again = model_of(snapshots.read(NAME)["flights"])
     assert again.progress == model.progress != Progress()

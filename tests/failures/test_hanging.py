@@ -34,7 +34,7 @@ while not stop.is_set():
 
 
 class Started:
-    """`ports.Roles`: small processes that beat as a role's main loop does."""
+    """`Roles`: small processes that beat as a role's main loop does."""
 
     def __init__(self) -> None:
         self.processes: list[RoleProcess] = []

@@ -84,7 +84,7 @@ def test_case_17_a_commit_to_a_broker_that_hangs_keeps_nobody_waiting(
     _, log, partition = hung
     started = time.monotonic()
     for position in range(20):
-        log.commit({partition: position})
+        log.commit_offsets({partition: position})
     assert time.monotonic() - started < 0.5
     log.close()
     assert time.monotonic() - started < 6

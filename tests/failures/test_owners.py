@@ -31,7 +31,7 @@ from retrainer.errors import Refused
 
 lock = FolderLock(Path(sys.argv[1]), sys.argv[2])
 try:
-    lock.take(wait=0)
+    lock.acquire(wait=0)
 except Refused as refused:
     raise SystemExit(str(refused))
 print("taken", flush=True)

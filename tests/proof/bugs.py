@@ -290,7 +290,7 @@ BUGS: Final = (
     Bug(
         name="replayed-changes-not-drained",
         file=_REPLAY,
-        old="        if model.policy.model not in self.rebuilt:\n            model.drain()\n",
+        old="        if model.policy.model not in self.rebuilt:\n            model.take_delta()\n",
         new="",
     ),
     Bug(

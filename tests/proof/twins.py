@@ -33,7 +33,7 @@ class Reader(Log):
 
 
 class Later:
-    """`ports.Background` that does its work only after it was asked a few times whether it is done, or at the finish.
+    """`Background` that does its work only after it was asked a few times whether it is done, or at the finish.
 
     So work lies between its beginning and its end while the worker reads on, is killed, or is succeeded.
     """

@@ -144,7 +144,7 @@ _DIFFERENCES: Final[Mapping[str, tuple[float, ...]]] = {
 
 
 class Trainings:
-    """`ports.Trainers` that answers as planned; the last plan is for every further training too."""
+    """`Trainers` that answers as planned; the last plan is for every further training too."""
 
     def __init__(self, fail_at: Callable[[str], None]) -> None:
         self.fail_at = fail_at
@@ -202,7 +202,7 @@ def answer(job_id: str, plan: Plan = "accept") -> TrainingResult:
 
 
 class Rows:
-    """`ports.Datasets` that keeps the rows it was told to write."""
+    """`Datasets` that keeps the rows it was told to write."""
 
     def __init__(self) -> None:
         self.written: list[Sequence[DatasetRow]] = []
@@ -214,7 +214,7 @@ class Rows:
 
 
 class TurningStop:
-    """`ports.Stopped` that turns the clock instead of waiting, and gives up at last."""
+    """`Stopped` that turns the clock instead of waiting, and gives up at last."""
 
     def __init__(self, clock: FakeClock, *, patience: int = 1000) -> None:
         self.waits = 0
@@ -345,7 +345,7 @@ class Control:
         )
         job = job_for(decision, judgement)
         step = Step(lease=self.lease, model=self.policy.name, memory=b"{}", decisions=[decision], jobs=[job])
-        self.state.take([step])
+        self.state.store_steps([step])
         return job
 
     def run_job(self, job: Job | None = None, stop: Stopped | None = None) -> Job:

@@ -18,7 +18,7 @@ NAMES = ("worker", "controller")
 
 @dataclass
 class FakeRole:
-    """`ports.Role` that ends when a test says so; it beats whenever it is listened to, unless it hangs."""
+    """`Role` that ends when a test says so; it beats whenever it is listened to, unless it hangs."""
 
     code: int | None = None
     hangs: bool = False
@@ -50,7 +50,7 @@ class FakeRole:
 
 @dataclass
 class FakeRoles:
-    """`ports.Roles` that remembers when it started what."""
+    """`Roles` that remembers when it started what."""
 
     clock: FakeClock
     started: list[tuple[str, float]] = field(default_factory=list)
@@ -67,7 +67,7 @@ class FakeRoles:
 
 
 class Stop:
-    """`ports.Stopped` that turns the clock and is set after so many waits."""
+    """`Stopped` that turns the clock and is set after so many waits."""
 
     def __init__(self, clock: FakeClock, after: int) -> None:
         self._clock = clock

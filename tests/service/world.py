@@ -90,9 +90,9 @@ class Log(MemoryLog):
         self.fail_at("ends")
         return super().ends()
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         self.fail_at("log.commit")
-        super().commit(positions)
+        super().commit_offsets(positions)
 
 
 def policy(model: str = "flights", **changes: Any) -> IngestPolicy:
@@ -122,7 +122,7 @@ FLIGHTS = policy()
 
 @dataclass
 class FixedMemory:
-    """`ports.Memory` that says what it is told to."""
+    """`ResidentMemory` that says what it is told to."""
 
     bytes: int = 0
 

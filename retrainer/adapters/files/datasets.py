@@ -16,7 +16,7 @@ from retrainer.ports.training import DatasetRow
 
 
 class ParquetDatasets:
-    """`ports.Datasets` as local Parquet files."""
+    """`Datasets` as local Parquet files."""
 
     def write(self, path: Path, rows: Sequence[DatasetRow]) -> str:
         columns: dict[str, pa.Array] = {

@@ -14,7 +14,7 @@ RESERVE: Final = "reserve"
 
 
 class LocalDisk:
-    """`ports.Disk` under a folder; where other folders lie on other disks, the fullest of them counts."""
+    """`Disk` under a folder; where other folders lie on other disks, the fullest of them counts."""
 
     def __init__(self, folder: Path, *others: Path) -> None:
         """The folders need not exist yet. The reserve lies in the first."""

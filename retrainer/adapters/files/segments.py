@@ -33,7 +33,7 @@ _SCHEMA: Final = pa.schema(
 
 
 class LocalSegments:
-    """`ports.Segments` in a local folder."""
+    """`Segments` in a local folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -46,7 +46,7 @@ class _Model(msgspec.Struct):
 
 
 class LocalSnapshots:
-    """`ports.Snapshots` in a local folder."""
+    """`Snapshots` in a local folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

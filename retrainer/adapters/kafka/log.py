@@ -78,7 +78,7 @@ _REFUSED: Final = (
 
 
 class KafkaLog:
-    """`ports.EventLog` over a Kafka cluster."""
+    """`EventLog` over a Kafka cluster."""
 
     def __init__(self, bootstrap_servers: str, group_id: str, client: Mapping[str, object]) -> None:
         """Connects to nothing yet. `client` holds kafka-python's own settings, for security above all.
@@ -165,7 +165,7 @@ class KafkaLog:
         known = {at: end for at, end in ends.items() if reached[at] <= end}
         return {at: self._positions[at] if reached[at] == end else end for at, end in known.items()}
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         """As the port says. While an earlier commit waits for its answer this one is dropped; the next says more."""
         if self._reader is None or (self._committing and not self._committing.is_over(self._clock.monotonic())):
             return

@@ -28,7 +28,7 @@ from retrainer.ports.manifest.status import IngestView
 
 
 class SqlDecisionState:
-    """`stores.DecisionState` and `stores.StatusState` on SQL."""
+    """`DecisionState` and `StatusState` on SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -80,7 +80,7 @@ class SqlDecisionState:
                 found.setdefault(model, {})[Side(side)] = int(n)
         return found
 
-    def take(self, steps: Sequence[Step]) -> None:
+    def store_steps(self, steps: Sequence[Step]) -> None:
         if not steps:
             return
         with self._database.writing_as(steps[0].lease) as connection:

@@ -18,7 +18,7 @@ from retrainer.ports.manifest.segments import StoredSegment
 
 
 class SqlHousekeepingState:
-    """`stores.HousekeepingState` on SQL."""
+    """`HousekeepingState` on SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -24,7 +24,7 @@ from retrainer.ports.manifest.snapshots import SNAPSHOTS_KEPT, NewSnapshot, Stor
 
 
 class SqlIngestState:
-    """`stores.IngestState` on SQL."""
+    """`IngestState` on SQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

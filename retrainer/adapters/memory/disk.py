@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class MemoryDisk:
-    """`ports.Disk` of a size, filled by hand."""
+    """`Disk` of a size, filled by hand."""
 
     def __init__(self, size: int) -> None:
         self.size = size

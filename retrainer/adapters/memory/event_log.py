@@ -18,7 +18,7 @@ from retrainer.ports.event_log import Extent, Start
 
 
 class MemoryLog:
-    """`ports.EventLog` without a broker. Tests may write to it from another thread while it is read."""
+    """`EventLog` without a broker. Tests may write to it from another thread while it is read."""
 
     def __init__(self, topics: Mapping[str, int] | None = None, *, batch: int = 10_000) -> None:
         """Start with these topics and their numbers of partitions; a poll hands out at most `batch` records."""
@@ -134,7 +134,7 @@ class MemoryLog:
             self._reach(self._positions)
             return {at: self._end_for(position, self._held[at]) for at, position in self._positions.items()}
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         if not self._away:
             self.committed.update(positions)
 

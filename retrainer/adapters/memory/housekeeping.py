@@ -17,7 +17,7 @@ from retrainer.ports.manifest.segments import StoredSegment
 
 
 class MemoryHousekeepingState:
-    """`stores.HousekeepingState` in memory."""
+    """`HousekeepingState` in memory."""
 
     def __init__(self, manifest: MemoryManifest) -> None:
         self._manifest = manifest

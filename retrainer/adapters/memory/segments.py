@@ -43,7 +43,7 @@ class _Folder:
 
 
 class MemorySegments(_Folder):
-    """`ports.Segments` in memory.
+    """`Segments` in memory.
 
     Attributes:
         files: what the folder holds, unfinished files included.
@@ -94,7 +94,7 @@ class MemorySegments(_Folder):
 
 
 class MemorySnapshots(_Folder):
-    """`ports.Snapshots` in memory.
+    """`Snapshots` in memory.
 
     Attributes:
         files: what the folder holds.

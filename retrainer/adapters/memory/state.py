@@ -29,7 +29,7 @@ from retrainer.ports.manifest.status import IngestView
 
 
 class MemoryIngestState:
-    """`stores.IngestState` in memory."""
+    """`IngestState` in memory."""
 
     def __init__(self, manifest: MemoryManifest) -> None:
         self._manifest = manifest
@@ -82,7 +82,7 @@ class MemoryIngestState:
 
 
 class MemoryDecisionState:
-    """`stores.DecisionState` and `stores.StatusState` in memory."""
+    """`DecisionState` and `StatusState` in memory."""
 
     def __init__(self, manifest: MemoryManifest) -> None:
         self._manifest = manifest
@@ -127,7 +127,7 @@ class MemoryDecisionState:
                 sides[side] = sides.get(side, 0) + (n if status == "consumed" else -n)
         return found
 
-    def take(self, steps: Sequence[Step]) -> None:
+    def store_steps(self, steps: Sequence[Step]) -> None:
         if not steps:
             return
         with self._manifest.writing("take", steps[0].lease) as tables:

@@ -12,7 +12,7 @@ from retrainer.ports.training import Limits, TrainingEnded
 
 
 class InlineTrainers:
-    """`ports.Trainers` in this very process: the same code as a child's, without its limits and its isolation."""
+    """`Trainers` in this very process: the same code as a child's, without its limits and its isolation."""
 
     def __init__(self, run: Callable[[Path], int]) -> None:
         """`run` carries out the order in a folder and answers with an exit code (`training.child.run`)."""

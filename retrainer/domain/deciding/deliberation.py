@@ -58,7 +58,7 @@ Past = Sequence[tuple[Slot, Tallied]]
 
 
 @dataclass(kw_only=True)
-class Taken:
+class Conclusions:
     """What a deliberation came to since it was last asked."""
 
     facts: list[Fact] = field(default_factory=list)
@@ -99,19 +99,19 @@ class Deliberation:
         if policy.coverage is not None:
             self._completeness = Completeness(policy.coverage, self._is_own, memory.completeness)
         self._totals = Totals()
-        self._taken = Taken()
+        self._concluded = Conclusions()
         self._tried: tuple[TriedJob, ...] | None = None
         self._news = True
         """Whether something else than a slot may have changed the answer since; after a start, anything may."""
 
     @property
     def has_something(self) -> bool:
-        """Whether it came to anything since `take` was called."""
-        return bool(self._taken.facts or self._taken.decisions or self._taken.jobs)
+        """Whether it came to anything since `conclusions` was called."""
+        return bool(self._concluded.facts or self._concluded.decisions or self._concluded.jobs)
 
-    def take(self) -> Taken:
+    def conclusions(self) -> Conclusions:
         """What it came to since the last call."""
-        taken, self._taken = self._taken, Taken()
+        taken, self._concluded = self._concluded, Conclusions()
         return taken
 
     def note_missing(self) -> None:
@@ -202,7 +202,7 @@ class Deliberation:
 
     # Slots
 
-    def close(self, slot: Slot, tallies: Tallied, now: Micros) -> None:
+    def close_slot(self, slot: Slot, tallies: Tallied, now: Micros) -> None:
         """Look at the next closed slot that holds something; `now` is wall time. Slots come in order."""
         self.look_at(slot, Closed.of(tallies), now)
 
@@ -220,10 +220,10 @@ class Deliberation:
         )
         watch, own = self._begun(), self._own(slot, closed.outcomes)
         if self._completeness is not None:
-            own = self._completeness.close(slot, closed.arrived, own)
+            own = self._completeness.close_slot(slot, closed.arrived, own)
         if self._tried is None:
             self._tried = what_jobs_came_to(self._jobs[-JOBS_THAT_TELL:])
-        self.memory, facts = watch.close(
+        self.memory, facts = watch.close_slot(
             self.memory,
             slot,
             own,
@@ -231,7 +231,7 @@ class Deliberation:
             drift=self._drift(slot),
             tried=self._tried,
         )
-        self._taken.facts += facts
+        self._concluded.facts += facts
         self._decide(slot + 1, now)
 
     def pass_by(self, first_open: Slot, now: Micros) -> None:
@@ -255,7 +255,7 @@ class Deliberation:
         """
         latched = self.memory.latched
         self.memory, fired = fire(self.policy.schedules, self.memory, now)
-        self._taken.facts += fired
+        self._concluded.facts += fired
         self._news = self._news or self.memory.latched != latched
         if self.memory.evaluated_until is not None and self._news:
             self._decide(self.memory.evaluated_until, now)
@@ -288,7 +288,7 @@ class Deliberation:
                 self.memory = changed(self.memory, last_decision="", holds_until=None)
             return None
         if decision.fingerprint != self.memory.last_decision:
-            self._taken.decisions.append(decision)
+            self._concluded.decisions.append(decision)
         self.memory = changed(self.memory, last_decision=decision.fingerprint, holds_until=decision.until)
         if decision.outcome is DecisionAnswer.RETRAIN:
             self._launch(decision)
@@ -306,7 +306,7 @@ class Deliberation:
         job = job_for(decision, judgement=len(judged) + 1, manifest=self._manifest)
         self._jobs.append(job)
         self._tried = None
-        self._taken.jobs.append(job)
+        self._concluded.jobs.append(job)
         readings = {
             name: Reading() if name in self._due_names else reading for name, reading in self.memory.readings.items()
         }

@@ -100,7 +100,7 @@ class Watch:
         self._history.add(slot, cells, remembered=counted)
         return changed(memory, seen=self._history.seen)
 
-    def close(
+    def close_slot(
         self,
         memory: ModelMemory,
         slot: Slot,

@@ -135,10 +135,10 @@ class ModelIngest:
         }
 
     def paths(self, topic: str) -> frozenset[str]:
-        """The paths into the documents of a topic whose columns `take` needs."""
+        """The paths into the documents of a topic whose columns `ingest` needs."""
         return frozenset(path for side in self._sides.get(topic, ()) for path in self._mappings[side].paths)
 
-    def take(
+    def ingest(
         self, batch: RecordBatch, columns: Columns, unread: Collection[int], envelope: EnvelopeOf
     ) -> Mapping[int, str]:
         """Take records in; row to reason of those that have to be quarantined. `unread` rows have no columns."""
@@ -160,7 +160,7 @@ class ModelIngest:
         self.table.close_before(slot_of(watermark))
         self.progress = Progress(watermark=watermark, first_open=self.table.first_open)
 
-    def drain(self) -> ModelDelta:
+    def take_delta(self) -> ModelDelta:
         """What has changed since the last call."""
         statuses, cells = self.table.drain()
         counts, self._counts = self._counts, Counter()

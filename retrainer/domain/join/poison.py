@@ -22,7 +22,7 @@ class PoisonLimit:
         """The topics that are not to be read on."""
         return self._halted
 
-    def take(self, topic: str, *, good: int, bad: int) -> int | None:
+    def count(self, topic: str, *, good: int, bad: int) -> int | None:
         """What a batch of a topic held; the length of the row, once, when the topic has to be halted now.
 
         A batch with any good record ends the row, wherever in it the record stood.

@@ -125,7 +125,7 @@ class TrainingSpec:
     recipe: Recipe
     judge: JudgePolicy
     judgement: int
-    """The how-manieth judgement against this champion this is, from 1: the error rate is shared among them."""
+    """The number of this judgement among those against this champion, from 1: the error rate is shared among them."""
     champion_version: str | None
     dataset_digest: str
     cpus: int = 1

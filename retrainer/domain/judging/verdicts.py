@@ -148,7 +148,7 @@ class Bench:
 
     Attributes:
         metric: the one that judges; positive: the class that precision, recall and f1 speak of.
-        judgement: the how-manieth against this champion, from 1.
+        judgement: its number among those against this champion, from 1.
         compare: the paired test for the metric.
         expand: what each row adds to a tally; None where that is one to its cell of (label, answer).
     """

@@ -95,7 +95,7 @@ class Cohorts:
                 cohort.lasts(self._closed - key.born)
                 cohort.labelled += n
 
-    def close(self, before: Slot) -> tuple[int, Sequence[Cohort]]:
+    def close_before(self, before: Slot) -> tuple[int, Sequence[Cohort]]:
         """End every bucket that lies before a slot: how many they are, and the cohorts that are complete by then.
 
         Once no cohort is open, the rest is passed over and not counted.

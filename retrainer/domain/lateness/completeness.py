@@ -37,7 +37,7 @@ class CompletenessState:
 
 
 class Completeness:
-    """One model's. `recall` after a start, then `follow` at each new champion and `close` for each slot."""
+    """One model's. `recall` after a start, then `follow` at each new champion and `close_slot` for each slot."""
 
     def __init__(self, policy: CoveragePolicy, is_own: IsOwn, state: CompletenessState | None = None) -> None:
         state = state or CompletenessState()
@@ -86,15 +86,15 @@ class Completeness:
         To be called with all of them, in order, after a start or `follow`: what is still withheld is kept here.
         """
         seen, held = shown(self._fairness.state, slots)
-        self._fairness.hold(held)
+        self._fairness.withhold(held)
         return seen
 
-    def close(self, slot: Slot, rows: Arrived, cells: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
+    def close_slot(self, slot: Slot, rows: Arrived, cells: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
         """The champion's outcomes that quality triggers may see now: of a slot those (`cells`), none, or more."""
         own = self._own(slot, rows)
-        ended = self._coverage.take(slot, rows)
-        self._estimated.take(slot, own, self._coverage.maturity if self._estimated.asks(slot) else None)
-        return self._fairness.close(slot, cells, own, bucket_ended=ended)
+        ended = self._coverage.count(slot, rows)
+        self._estimated.count(slot, own, self._coverage.maturity if self._estimated.asks(slot) else None)
+        return self._fairness.close_slot(slot, cells, own, bucket_ended=ended)
 
     @property
     def fairness(self) -> FairnessReading:

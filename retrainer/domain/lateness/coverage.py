@@ -183,12 +183,12 @@ class Coverage:
     def remember(self, slots: Iterable[tuple[Slot, Rows]]) -> None:
         """Put slots that were taken before back, in order: those from `needs_from` on."""
         for slot, rows in slots:
-            self._cohorts.close(slot)
+            self._cohorts.close_before(slot)
             self._cohorts.add(slot, rows)
-            self._cohorts.close(slot + 1)
-        self._cohorts.close((self.closed or 0) * self.policy.width)
+            self._cohorts.close_before(slot + 1)
+        self._cohorts.close_before((self.closed or 0) * self.policy.width)
 
-    def take(self, slot: Slot, rows: Rows) -> bool:
+    def count(self, slot: Slot, rows: Rows) -> bool:
         """Take in what arrived in a slot that has closed; whether a bucket of prediction time ended with it."""
         rows = list(rows)
         ended = self._close(slot)
@@ -311,7 +311,7 @@ class Coverage:
 
     def _close(self, before: Slot) -> bool:
         """End buckets; each that ends lets the delays seen fade, and may have made cohorts complete."""
-        ended, complete = self._cohorts.close(before)
+        ended, complete = self._cohorts.close_before(before)
         for cohort in complete:
             self.usual = self.usual.with_cohort(cohort)
         if ended:

@@ -104,7 +104,7 @@ class Estimated:
         """Put a slot that was taken before back: those from `Coverage.needs_from` on, in order."""
         self._add(slot, own)
 
-    def take(self, slot: Slot, own: Rows, maturity: Maturity | None) -> None:
+    def count(self, slot: Slot, own: Rows, maturity: Maturity | None) -> None:
         """Take in what arrived about the champion's predictions in a slot that has closed.
 
         Args:

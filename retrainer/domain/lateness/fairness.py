@@ -174,11 +174,11 @@ class Fairness:
         if self._first is not None and before is not None and self._first < before:
             self._begin_in_the_past(self._first, before)
 
-    def hold(self, held: Counts) -> None:
+    def withhold(self, held: Counts) -> None:
         """Put back what `shown` found still withheld."""
         self._held = held
 
-    def close(self, slot: Slot, cells: Mapping[tuple[str, str], int], own: Rows, *, bucket_ended: bool) -> Counts:
+    def close_slot(self, slot: Slot, cells: Mapping[tuple[str, str], int], own: Rows, *, bucket_ended: bool) -> Counts:
         """The outcomes to show now that a slot has closed: its own, none, or with them those withheld before.
 
         `own` are the arrivals of the champion's predictions; `bucket_ended` is what `Coverage.take` said of the slot.

@@ -81,7 +81,7 @@ class Scene:
         first_rows: how many rows the first champion learnt from, or a guess.
         tried: what became of the newest jobs, oldest first.
         drift: how the features of the newest predictions look beside the champion's training rows: a
-            `domain.drift.DriftView` for each window of predictions, by its text; without those that are not full yet.
+            `DriftView` for each window of predictions, by its text; without those that are not full yet.
     """
 
     history: History

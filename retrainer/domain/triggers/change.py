@@ -1,7 +1,7 @@
 """`change`: a sequential test that the outcomes have become worse, with a bounded chance of ever firing falsely.
 
 The promise: while the conditional mean of the outcomes never falls below that of the reference, the chance of any
-firing within a million outcomes since the promotion is at most 1 - confidence. `domain.sequential` says how.
+firing within a million outcomes since the promotion is at most 1 - confidence. `domain.triggers.sequential` says how.
 
 What is expected are the champion's own first outcomes. There are several references: a small one, so that the test can
 begin early, with a wide limit; larger ones that sharpen it; and none is ever replaced, so that a slow change that a

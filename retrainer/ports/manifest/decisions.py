@@ -89,7 +89,7 @@ class DecisionState(Protocol):
         """Each model's usable events: those that belong to it and are not in quarantine."""
         ...
 
-    def take(self, steps: Sequence[Step]) -> None:
+    def store_steps(self, steps: Sequence[Step]) -> None:
         """All of them in one transaction; they have one lease.
 
         Raises:

@@ -196,7 +196,7 @@ class _ReadOnly(KafkaLog):
 
 
 class _SteppedClock:
-    """`ports.Clock` that only goes on when it is told to."""
+    """`Clock` that only goes on when it is told to."""
 
     def __init__(self) -> None:
         self._passed = 0.0
@@ -212,7 +212,7 @@ class _SteppedClock:
 
 
 class _NoMemory:
-    """`ports.Memory` of a worker that may have as much as it needs."""
+    """`ResidentMemory` of a worker that may have as much as it needs."""
 
     def resident(self) -> int:
         return 0

@@ -79,7 +79,7 @@ def play_again(policy: ModelPolicy, recording: Recording, build: Build, training
     """
     player = _Player(policy, recording, build, training_takes)
     for first_open in _beats(policy, recording):
-        player.close(first_open)
+        player.close_slots(first_open)
     return player.played
 
 
@@ -108,7 +108,7 @@ class _Player:
             # What a person asked for is seen before what came of it.
             self._expect(recording.taken_up(request), partial(self._asked.append, request), first=True)
 
-    def close(self, first_open: Slot) -> None:
+    def close_slots(self, first_open: Slot) -> None:
         """The slots before one have closed."""
         while self._ahead and self._ahead[0][0] <= first_open:
             moment = self._ahead[0][:2]

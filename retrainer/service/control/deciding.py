@@ -100,7 +100,7 @@ class Decider:
         about.catch_up(is_behind=round_of.catching_up or self.memory.catching_up)
         if wanted is not None:
             for slot, tallies in _by_slot(round_of.tallies):
-                about.close(slot, tallies, now)
+                about.close_slot(slot, tallies, now)
             about.pass_by(wanted.before, now)
             about.note_missing()
         about.catch_up(is_behind=round_of.catching_up)
@@ -148,7 +148,7 @@ class Decider:
                 assert_never(kind)
 
     def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[DecisionRound, Step | None]:
-        taken = self._deliberation.take()
+        taken = self._deliberation.conclusions()
         done = DecisionRound(facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered)
         memory = msgspec.json.encode(self.memory)
         if memory == self._stored and not (taken.decisions or answers):

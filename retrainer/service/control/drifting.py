@@ -43,7 +43,7 @@ _FIRST_REACH = 60
 
 
 class DriftState(Protocol):
-    """The part of the manifest that is read here; `stores.DecisionState` has it."""
+    """The part of the manifest that is read here; `DecisionState` has it."""
 
     def model_progress(self) -> Mapping[str, StoredProgress]: ...
 

@@ -59,7 +59,7 @@ class Rounds:
         wanted = self._wanted(deciders, present)
         news = self._news(wanted, present)
         rounds = {name: decider.deliberate(news[name]) for name, decider in deciders.items()}
-        self._state.take([step for _, step in rounds.values() if step is not None])
+        self._state.store_steps([step for _, step in rounds.values() if step is not None])
         for decider in deciders.values():
             decider.stored()
         self._deciders = deciders

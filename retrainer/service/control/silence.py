@@ -32,13 +32,13 @@ _EVENTS: Final = {
 
 
 class SilenceState(Protocol):
-    """What the watch needs of the manifest; a part of `stores.DecisionState`."""
+    """What the watch needs of the manifest; a part of `DecisionState`."""
 
     def side_counts(self) -> Mapping[str, Mapping[Side, int]]: ...
 
     def memory(self, model: str) -> bytes | None: ...
 
-    def take(self, steps: Sequence[Step]) -> None: ...
+    def store_steps(self, steps: Sequence[Step]) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class SilenceWatch:
     def _keep(self, now: Micros) -> None:
         watched = {_key(policy.model, side) for policy in self._policies for side in policy.expect_every}
         kept = {key: known for key, known in (self._known or {}).items() if key in watched}
-        self._state.take([Step(lease=self._lease, model=MEMORY, memory=msgspec.json.encode(kept))])
+        self._state.store_steps([Step(lease=self._lease, model=MEMORY, memory=msgspec.json.encode(kept))])
         self._kept_at = now
 
 

@@ -41,7 +41,7 @@ class PendingCommit:
             return 0
         self._parts.background.finish()
         self._tell(self._cut)
-        self._parts.event_log.commit(self._cut.positions)
+        self._parts.event_log.commit_offsets(self._cut.positions)
         stored, self._cut = self._cut.records, None
         return stored
 

@@ -130,7 +130,7 @@ class Cutter:
             at=self._parts.clock.now(),
             moves=moves,
             segment=None,
-            deltas=[model.drain() for model in self._models],
+            deltas=[model.take_delta() for model in self._models],
             quarantined=tuple(read.quarantined),
             ends=dict(backlog.ends_now),
             rebuilt=self.rebuilt,

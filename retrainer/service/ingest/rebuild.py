@@ -92,7 +92,7 @@ class Replay:
             if part.number > self._rebuilt_to(model):
                 model.advance_to(part.watermarks.get(model.policy.model))
         for batch in batches:
-            (self._intake_of_late if is_remembered else self._intake).take(batch)
+            (self._intake_of_late if is_remembered else self._intake).ingest(batch)
 
     def _rebuilt_to(self, model: ModelIngest) -> float:
         """A rebuilt model is computed from all that there is at once: what was late for it before is not late now."""
@@ -105,7 +105,7 @@ class Replay:
         if stored is not None:
             model.advance_to(stored.progress.watermark)
         if model.policy.model not in self.rebuilt:
-            model.drain()
+            model.take_delta()
 
 
 def _begun(policy: IngestPolicy, partitions: Collection[Partition], remembered: Remembered | None) -> ModelIngest:

@@ -52,7 +52,7 @@ class Shard:
         for batch in batches:
             if batch.offsets[0] < self._positions[batch.partition]:
                 raise Fenced(f"{batch.partition} brought offset {batch.offsets[0]} a second time")
-            reasons = self._intake.take(batch)
+            reasons = self._intake.ingest(batch)
             for quarantined in self._read.add(batch, reasons):
                 self._tell_quarantined(quarantined)
             self._look_for_poison(batch, reasons)
@@ -83,7 +83,7 @@ class Shard:
 
     def _look_for_poison(self, batch: RecordBatch, reasons: Mapping[int, str]) -> None:
         topic, bad = batch.partition.topic, len(reasons)
-        row = self._poison.take(topic, good=len(batch.offsets) - bad, bad=bad)
+        row = self._poison.count(topic, good=len(batch.offsets) - bad, bad=bad)
         if row is not None:
             self._parts.logger.error("topic.halted", topic=topic, records=row, reason=reasons[max(reasons)])
 

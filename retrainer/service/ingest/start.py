@@ -1,4 +1,4 @@
-"""How a worker starts: the manifest's positions are the truth, and what it remembered is rebuilt (see `replay`)."""
+"""How a worker starts: the manifest's positions are the truth, and what it remembered is rebuilt (see `rebuild.py`)."""
 
 from __future__ import annotations
 

@@ -92,8 +92,8 @@ def _topics(model: ModelPolicy, outside: Outside) -> str:
     sample = _sample(partitions, outside)
     ingest = ModelIngest(model.ingest, partitions, Progress())
     intake = Intake(outside.decoders, [ingest])
-    reasons = Counter(reason for batch in sample for reason in intake.take(batch).values())
-    counts = ingest.drain().counts
+    reasons = Counter(reason for batch in sample for reason in intake.ingest(batch).values())
+    counts = ingest.take_delta().counts
     parts = [_side(side, counts) for side in Side]
     parts.append(_co_partitioning(model, partitions))
     parts += [f"{n} cannot be used: {reason}" for reason, n in reasons.most_common(5)]

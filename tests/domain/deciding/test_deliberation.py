@@ -54,11 +54,11 @@ class Life:
 
     def close(self, slot: Slot, right: int, wrong: int) -> None:
         tallies = [(TallyKey("1", WHOLE, slot, "x", "x"), right), (TallyKey("1", WHOLE, slot, "x", "y"), wrong)]
-        self.about.close(slot, [(key, n) for key, n in tallies if n], self.wall(slot))
+        self.about.close_slot(slot, [(key, n) for key, n in tallies if n], self.wall(slot))
         self.look()
 
     def look(self) -> None:
-        taken = self.about.take()
+        taken = self.about.conclusions()
         self.decisions += taken.decisions
         self.facts += taken.facts
         self.under_way = next(iter(taken.jobs), self.under_way)
@@ -130,7 +130,7 @@ def test_a_trial_waits_longer_after_a_job_in_vain_unless_a_change_had_asked_for_
     policy = DeliberationPolicy(watch=WatchPolicy(triggers={"try": trial, "low": low}), deciding=deciding)
     about = Deliberation(policy, ModelMemory(), [job], champions={"1": ChampionFacts(rows=5)})
     about.follow(Reign(version="1", effective_from=None))
-    about.close(10, [(TallyKey("1", WHOLE, 10, "x", "x"), 1)], 10**15)
+    about.close_slot(10, [(TallyKey("1", WHOLE, 10, "x", "x"), 1)], 10**15)
     assert about.memory.readings["try"].evidence["needed"] == needed
 
 

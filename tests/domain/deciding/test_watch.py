@@ -50,7 +50,7 @@ class Watched:
         self.memory = self.watch.remember(self.memory, slot, cells, counted=counted)
 
     def close(self, slot: Slot, cells: Cells) -> list[Fact]:
-        self.memory, facts = self.watch.close(self.memory, slot, cells)
+        self.memory, facts = self.watch.close_slot(self.memory, slot, cells)
         return list(facts)
 
 

@@ -177,11 +177,11 @@ def test_a_model_comes_to_the_same_as_record_by_record(data: st.DataObject, topi
     intake = Intake(TopicDecoders(), [model])
     reasons: dict[int, str] = {}
     for batch in parts(found, sizes):
-        reasons |= {batch.offsets[row]: reason for row, reason in intake.take(batch).items()}
+        reasons |= {batch.offsets[row]: reason for row, reason in intake.ingest(batch).items()}
     told = {record.offset: "; ".join(dict.fromkeys(reference.take(record))) for record in found}
     assert reasons == {offset: reason for offset, reason in told.items() if reason}
     assert model.clock.seen == reference.clock.seen
-    delta, change = model.drain(), reference.index.drain()
+    delta, change = model.take_delta(), reference.index.drain()
     assert nonzero(delta.counts) == nonzero(Counter(change.statuses) + reference.counts)
     assert nonzero(delta.tallies) == nonzero(change.cells)
 

@@ -51,9 +51,9 @@ def taken(*found: Record) -> tuple[dict[int, str], Counter[tuple[Side, str]]]:
     """Reasons by row, and counts, which add up."""
     one = model()
     intake = Intake(TopicDecoders(), [one])
-    reasons = {row: reason for batch in batches_of(found) for row, reason in intake.take(batch).items()}
+    reasons = {row: reason for batch in batches_of(found) for row, reason in intake.ingest(batch).items()}
     one.advance_to(NOON + 600 * MINUTE)
-    counts = Counter(one.drain().counts)
+    counts = Counter(one.take_delta().counts)
     assert counts[P, "consumed"] == counts[L, "consumed"] == len(found)
     assert imbalance(counts) == {}
     for reason in reasons.values():

@@ -57,7 +57,7 @@ def take(found: ModelIngest, one: Envelope) -> str | None:
     """Hand a record over that has no columns; the reason if it has to be quarantined."""
     batch = batches_of([one.record])[0]
     columns = {path: [None] for path in found.paths(batch.partition.topic)}
-    return found.take(batch, columns, [0], lambda _: one).get(0)
+    return found.ingest(batch, columns, [0], lambda _: one).get(0)
 
 
 def refuse(found: ModelIngest, topic: str) -> None:
@@ -67,7 +67,7 @@ def refuse(found: ModelIngest, topic: str) -> None:
         raise Unusable("not JSON")
 
     batch = batches_of([envelope({}, topic=topic).record])[0]
-    found.take(batch, {path: [None] for path in found.paths(topic)}, [0], poison)
+    found.ingest(batch, {path: [None] for path in found.paths(topic)}, [0], poison)
 
 
 class TestCounting:
@@ -76,7 +76,7 @@ class TestCounting:
         assert take(found, event("predictions", 1)) is None
         assert take(found, event("predictions", 2)) is None
         assert take(found, event("labels", 1)) is None
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "consumed"): 2,
             (P, "joined"): 1,
             (P, "pending"): 1,
@@ -88,14 +88,14 @@ class TestCounting:
     def test_what_is_not_the_models_is_filtered(self, topic: str, side: Side) -> None:
         found = model()
         assert take(found, event(topic, 1, model="other")) is None
-        assert found.drain().counts == {(side, "consumed"): 1, (side, "filtered"): 1}
+        assert found.take_delta().counts == {(side, "consumed"): 1, (side, "filtered"): 1}
         assert found.clock.newest is None
 
     @pytest.mark.parametrize(("topic", "side"), [("predictions", P), ("labels", L)])
     def test_what_cannot_be_used_is_quarantined_with_the_reason(self, topic: str, side: Side) -> None:
         found = model()
         assert take(found, event(topic, None)) == "id: nothing at id"
-        assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
+        assert found.take_delta().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
 
     def test_a_time_that_is_quarantined_does_not_move_the_watermark(self) -> None:
         found = model()
@@ -110,13 +110,13 @@ class TestCounting:
     def test_what_could_not_be_decoded_is_quarantined_unseen(self, topic: str, side: Side) -> None:
         found = model()
         refuse(found, topic)
-        assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
+        assert found.take_delta().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
 
     def test_another_topic_is_none_of_its_business(self) -> None:
         found = model()
         refuse(found, "other")
         assert take(found, event("other", 1)) is None
-        assert found.drain().counts == {}
+        assert found.take_delta().counts == {}
 
 
 class TestOneTopicForBothSides:
@@ -125,7 +125,7 @@ class TestOneTopicForBothSides:
         take(found, event("events", 1, kind="answer"))
         take(found, event("events", 1, kind="truth"))
         take(found, event("events", 1, kind="else"))
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "consumed"): 3,
             (P, "filtered"): 2,
             (P, "joined"): 1,
@@ -137,7 +137,7 @@ class TestOneTopicForBothSides:
     def test_what_could_not_be_decoded_is_quarantined_for_both(self) -> None:
         found = model(SHARED)
         refuse(found, "events")
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "consumed"): 1,
             (P, "quarantined"): 1,
             (L, "consumed"): 1,
@@ -148,7 +148,7 @@ class TestOneTopicForBothSides:
         labels = replace(mapping("events"), value=Field(paths=("truth",)))
         found = model(replace(POLICY, predictions=mapping("events"), labels=labels))
         assert take(found, event("events", 1)) == "label: nothing at truth"
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "consumed"): 1,
             (P, "pending"): 1,
             (L, "consumed"): 1,
@@ -174,7 +174,7 @@ class TestRetractions:
         take(found, event(policy.predictions.topic, 1, kind="answer"))
         take(found, event(topic, 1, kind="truth"))
         assert take(found, envelope(TOMBSTONE, topic=topic, key=b"1", time=NOON + MINUTE)) is None
-        delta = found.drain()
+        delta = found.take_delta()
         assert {status: n for status, n in delta.counts.items() if status[1] not in ("consumed", "filtered")} == {
             (P, "pending"): 1,
             (L, "superseded"): 1,
@@ -187,7 +187,7 @@ class TestRetractions:
     def test_one_that_can_take_nothing_back_is_quarantined_once(self, topic: str, side: Side) -> None:
         found = model()
         assert (take(found, envelope(TOMBSTONE, topic=topic)) or "").startswith("a tombstone: it has no value")
-        assert found.drain().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
+        assert found.take_delta().counts == {(side, "consumed"): 1, (side, "quarantined"): 1}
 
     def test_behind_a_delete_it_says_nothing_more(self) -> None:
         rows = replace(POLICY.labels, id=(Field(paths=("after.id",)),), value=Field(paths=("after.value",)), where={})
@@ -195,12 +195,12 @@ class TestRetractions:
         deleted = {"op": "d", "before": {"id": 1, "value": "x"}, "after": None, "time": NOON}
         assert take(found, envelope(deleted, topic="labels", time=NOON)) is None
         assert take(found, envelope(TOMBSTONE, topic="labels", key=b"1", time=NOON)) is None
-        assert found.drain().counts == {(L, "consumed"): 2, (L, "filtered"): 1, (L, "waiting"): 1}
+        assert found.take_delta().counts == {(L, "consumed"): 2, (L, "filtered"): 1, (L, "waiting"): 1}
 
     def test_on_a_topic_of_both_kinds_it_concerns_the_labels_alone(self) -> None:
         found = model(SHARED)
         assert (take(found, envelope(TOMBSTONE, topic="events")) or "").count("tombstone") == 1
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "consumed"): 1,
             (P, "filtered"): 1,
             (L, "consumed"): 1,
@@ -219,9 +219,9 @@ class TestRetractions:
     def test_what_is_implied_at_a_close_is_in_what_is_drained(self) -> None:
         found = model(replace(POLICY, join=replace(JOIN, absent=Absent(after=MINUTE, value="no"))))
         take(found, event("predictions", 1))
-        found.drain()
+        found.take_delta()
         found.advance_to(NOON + 2 * MINUTE)
-        delta = found.drain()
+        delta = found.take_delta()
         assert delta.counts == {(P, "pending"): -1, (P, "implied"): 1}
         assert outcomes_in(delta.tallies) == {TallyKey("", WHOLE, slot_of(NOON) + 1, "no", "x"): 1}
 
@@ -234,7 +234,7 @@ class TestProgress:
         take(found, event("predictions", 1, NOON))
         found.advance(self.ENDS)
         assert found.progress == Progress(watermark=NOON - MINUTE, first_open=slot_of(NOON) - 1)
-        assert found.drain().progress == found.progress
+        assert found.take_delta().progress == found.progress
 
     def test_it_never_goes_back(self) -> None:
         found = model()
@@ -247,7 +247,7 @@ class TestProgress:
         found = model(progress=Progress(watermark=NOON, first_open=slot_of(NOON)))
         assert take(found, event("predictions", 1, NOON - 62 * MINUTE)) is None
         found.advance(self.ENDS)
-        delta = found.drain()
+        delta = found.take_delta()
         assert delta.counts == {(P, "consumed"): 1, (P, "late"): 1}
         assert delta.progress == Progress(watermark=NOON, first_open=slot_of(NOON))
 
@@ -266,7 +266,7 @@ class TestDraining:
         take(found, event("labels", 1, NOON + MINUTE))
         take(found, event("labels", None))
         slot = slot_of(NOON) + 2
-        assert found.drain() == ModelDelta(
+        assert found.take_delta() == ModelDelta(
             model="m",
             progress=Progress(watermark=NOON + 2 * MINUTE, first_open=slot),
             tallies={
@@ -285,14 +285,14 @@ class TestDraining:
             newest=NOON + MINUTE,
             moved_to_open=1,
         )
-        assert found.drain() == ModelDelta(model="m", progress=found.progress, tallies={}, counts={})
+        assert found.take_delta() == ModelDelta(model="m", progress=found.progress, tallies={}, counts={})
 
     def test_what_has_turned_from_one_into_the_other_is_a_difference(self) -> None:
         found = model()
         take(found, event("predictions", 1))
-        found.drain()
+        found.take_delta()
         take(found, event("labels", 1))
-        assert found.drain().counts == {
+        assert found.take_delta().counts == {
             (P, "pending"): -1,
             (P, "joined"): 1,
             (L, "consumed"): 1,
@@ -326,13 +326,13 @@ def test_every_record_is_accounted_for_at_every_commit(
         topic = data.draw(st.sampled_from(policy.topics))
         if isinstance(step, int):
             found.advance_to(NOON + step * MINUTE)
-            counts.update(found.drain().counts)
+            counts.update(found.take_delta().counts)
             assert imbalance(counts) == {}
             assert min(counts.values(), default=0) >= 0
             continue
         records[topic] += 1
         refuse(found, topic) if step is None else take(found, envelope(step, topic=topic, key=b"1"))
-    counts.update(found.drain().counts)
+    counts.update(found.take_delta().counts)
     assert imbalance(counts) == {}
     assert counts[P, "consumed"] == records[policy.predictions.topic]
     assert counts[L, "consumed"] == records[policy.labels.topic]

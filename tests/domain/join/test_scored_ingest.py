@@ -65,11 +65,11 @@ class Fed:
 
     def take(self, records: Sequence[Record]) -> Fed:
         for batch in batches_of(records):
-            self.reasons += self._intake.take(batch).values()
+            self.reasons += self._intake.ingest(batch).values()
         return self
 
     def drain(self) -> Fed:
-        delta = self.model.drain()
+        delta = self.model.take_delta()
         self.tallies.update(delta.tallies)
         self.counts.update(delta.counts)
         return self

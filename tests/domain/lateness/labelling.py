@@ -109,7 +109,7 @@ def gated(life: Life, length: Micros, version: str = "1") -> Iterator[tuple[Micr
     coverage = Coverage(life.policy)
     fairness = Fairness(coverage)
     for slot, rows in life.slots(length):
-        ended = coverage.take(slot, rows)
+        ended = coverage.count(slot, rows)
         own = [(key, n) for key, n in rows if key.version == version]
-        shown = fairness.close(slot, cells_of(own), own, bucket_ended=ended)
+        shown = fairness.close_slot(slot, cells_of(own), own, bucket_ended=ended)
         yield (slot + 1) * MINUTE - START, shown, fairness, coverage

@@ -25,7 +25,7 @@ def readings(life: Life, length: Micros) -> Iterator[tuple[Micros, CoverageReadi
     """What is known at the end of each slot (since the start)."""
     coverage = Coverage(life.policy)
     for slot, rows in life.slots(length):
-        coverage.take(slot, rows)
+        coverage.count(slot, rows)
         yield (slot + 1) * MINUTE - START, coverage.reading, coverage
 
 
@@ -103,10 +103,10 @@ def test_an_outcome_that_is_taken_back_is_no_label() -> None:
     coverage = Coverage(policy)
     for slot in range(40):
         rows = [(ArrivalKey("1", slot, PREDICTED, slot), 10), (ArrivalKey("1", slot, HIT, slot), 10)]
-        coverage.take(slot, rows)
+        coverage.count(slot, rows)
     assert coverage.reading is not None
     assert coverage.reading.relative == 1.0
-    coverage.take(40, [(ArrivalKey("1", 40, HIT, slot), -5) for slot in range(36, 40)])
+    coverage.count(40, [(ArrivalKey("1", 40, HIT, slot), -5) for slot in range(36, 40)])
     assert coverage.reading.relative < 0.7
 
 
@@ -171,7 +171,7 @@ def test_maturity_is_never_more_than_the_longest_delay() -> None:
     coverage = Coverage(CoveragePolicy(width=1, max_delay=10 * MINUTE))
     for slot in range(60):
         rows = [(ArrivalKey("1", slot, kind, slot), 5) for kind in (PREDICTED, MISS)]
-        coverage.take(slot, [*rows, (ArrivalKey("1", slot, DELAY, delay_bucket(10 * MINUTE)), 5)])
+        coverage.count(slot, [*rows, (ArrivalKey("1", slot, DELAY, delay_bucket(10 * MINUTE)), 5)])
     assert coverage.maturity is not None
     assert coverage.maturity.mature == 10 * MINUTE
 
@@ -193,7 +193,7 @@ def test_the_last_label_has_come_when_a_cohort_is_complete(max_delay: Micros, wi
 def test_gaps_are_passed_over_at_once() -> None:
     cohorts = Cohorts(1, 5)
     cohorts.add(0, [(ArrivalKey("1", 0, PREDICTED, 0), 3)])
-    assert cohorts.close(10**9) == (6, [Cohort(predicted=3, labelled=0, path=[0] * 6)])
+    assert cohorts.close_before(10**9) == (6, [Cohort(predicted=3, labelled=0, path=[0] * 6)])
     assert cohorts.closed == 10**9
 
 
@@ -204,10 +204,10 @@ def test_no_prediction_is_lost_between_open_and_complete(steps: list[tuple[int, 
     cohorts, slot, expected, complete = Cohorts(2, 6), 100, 0, 0
     for passed, age, n in steps:
         slot += passed
-        complete += sum(one.predicted for one in cohorts.close(slot)[1])
+        complete += sum(one.predicted for one in cohorts.close_before(slot)[1])
         cohorts.add(slot, [(ArrivalKey("1", slot, PREDICTED, slot // 2 - age), n)])
         expected += n if age <= 6 else 0
-    _, done = cohorts.close(slot + 1000)
+    _, done = cohorts.close_before(slot + 1000)
     assert all(len(one.path) == 7 for one in done)
     complete += sum(one.predicted for one in done)
     assert complete == expected

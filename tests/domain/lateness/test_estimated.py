@@ -51,7 +51,7 @@ def lived(
 def reports(rows: list[Rows]) -> Iterator[EstimatedReport | None]:
     estimated = Estimated(POLICY)
     for slot, arrived in enumerate(rows):
-        estimated.take(slot, arrived, MATURITY)
+        estimated.count(slot, arrived, MATURITY)
         yield estimated.report
 
 
@@ -96,7 +96,7 @@ def test_the_interval_holds_what_it_promises() -> None:
         rows, accuracy = lived(seed=seed, slots=70)
         estimated = Estimated(POLICY)
         for slot, arrived in enumerate(rows):
-            estimated.take(slot, arrived, MATURITY)
+            estimated.count(slot, arrived, MATURITY)
         report = estimated.report
         assert report is not None
         held += report.low <= sum(accuracy[-2:]) / 2 <= report.high
@@ -118,7 +118,7 @@ def test_before_labels_have_matured_nothing_is_estimated() -> None:
 def test_while_nobody_knows_when_labels_mature_nothing_is_learnt() -> None:
     estimated = Estimated(POLICY)
     for slot, arrived in enumerate(lived()[0]):
-        estimated.take(slot, arrived, None)
+        estimated.count(slot, arrived, None)
     assert estimated.report is None
 
 
@@ -128,8 +128,8 @@ def test_an_outcome_that_is_taken_back_before_it_has_matured_teaches_nothing() -
     wrong: Rows = [(ArrivalKey("1", 0, MISS, 5, 15), 50)]
     back: Rows = [(ArrivalKey("1", 0, MISS, 5, 15), -50)]
     for slot, arrived in enumerate(rows):
-        plain.take(slot, arrived, MATURITY)
-        estimated.take(slot, [*arrived, *(wrong if slot == 7 else back if slot == 9 else [])], MATURITY)
+        plain.count(slot, arrived, MATURITY)
+        estimated.count(slot, [*arrived, *(wrong if slot == 7 else back if slot == 9 else [])], MATURITY)
     assert estimated.report == plain.report is not None
 
 
@@ -143,8 +143,8 @@ def test_a_restart_changes_nothing(cut: int) -> None:
             for past in range(max(0, slot - POLICY.ages - 1), slot):
                 parted.remember(past, rows[past])
             assert parted.report == whole.report
-        whole.take(slot, arrived, MATURITY)
-        parted.take(slot, arrived, MATURITY)
+        whole.count(slot, arrived, MATURITY)
+        parted.count(slot, arrived, MATURITY)
     assert parted.report == whole.report
     assert parted.state == whole.state
 

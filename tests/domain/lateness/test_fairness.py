@@ -129,7 +129,7 @@ def test_where_nearly_all_are_labelled_nothing_is_lost() -> None:
     shown = []
     for slot, (kind, n) in enumerate(arrived, start=600):
         rows = [(ArrivalKey("1", slot, kind, 10), n)]
-        shown.append(fairness.close(slot, cells_of(rows), rows, bucket_ended=coverage.take(slot, rows)).total())
+        shown.append(fairness.close_slot(slot, cells_of(rows), rows, bucket_ended=coverage.count(slot, rows)).total())
     assert shown == [0, 0, 0, 95, 3]
 
 
@@ -139,7 +139,7 @@ def test_an_owner_s_word_on_when_labels_are_mature_holds() -> None:
     life = Life()
     for slot, rows in life.slots(4 * HOUR):
         cells = cells_of(rows)
-        assert fairness.close(slot, cells, rows, bucket_ended=coverage.take(slot, rows)) == cells
+        assert fairness.close_slot(slot, cells, rows, bucket_ended=coverage.count(slot, rows)) == cells
 
 
 def test_of_predictions_that_nothing_is_known_of_everything_is_shown() -> None:
@@ -147,7 +147,7 @@ def test_of_predictions_that_nothing_is_known_of_everything_is_shown() -> None:
     fairness = Fairness(coverage)
     for slot in range(100):
         cells = Counter({("x", "x"): 3})
-        assert fairness.close(slot, cells, [], bucket_ended=coverage.take(slot, [])) == cells
+        assert fairness.close_slot(slot, cells, [], bucket_ended=coverage.count(slot, [])) == cells
 
 
 # After a stall
@@ -266,7 +266,7 @@ def test_a_version_that_predicted_long_before_its_promotion_begins_at_once() -> 
     slots = life.slots(2 * DAY)
     gate = Completeness(life.policy, lambda version, _: version == "2")
     for slot, rows in slots:
-        gate.close(slot, rows, Cells())
+        gate.close_slot(slot, rows, Cells())
     before = slots[-1][0] + 1
     gate.follow("2", None, before)
     past = gate.shown((slot, cells_of(rows, "2")) for slot, rows in slots)
@@ -274,7 +274,7 @@ def test_a_version_that_predicted_long_before_its_promotion_begins_at_once() -> 
     assert first * MINUTE - START > 12 * HOUR  # what it had at its own start is not shown
     assert strays([(slot * MINUTE - START, cells) for slot, cells in past]) < CHANCE
     hit = [(ArrivalKey("2", before, HIT, before // 24 - 1), 1)]
-    assert gate.close(before, hit, cells_of(hit)) == cells_of(hit)
+    assert gate.close_slot(before, hit, cells_of(hit)) == cells_of(hit)
 
 
 def test_unversioned_predictions_are_the_champion_s_from_its_promotion_on() -> None:
@@ -285,7 +285,7 @@ def test_unversioned_predictions_are_the_champion_s_from_its_promotion_on() -> N
         if slot == since:
             gate.follow("2", since, slot)
         cells = cells_of(rows) if slot >= since else Cells()
-        found.append(((slot + 1) * MINUTE - START, gate.close(slot, rows, cells)))
+        found.append(((slot + 1) * MINUTE - START, gate.close_slot(slot, rows, cells)))
     assert 2 * DAY + 12 * HOUR < next(end for end, cells in found if cells) < 2 * DAY + 13 * HOUR
     assert strays(found) < CHANCE
 
@@ -306,8 +306,8 @@ def test_a_restart_changes_nothing(move: Move) -> None:
         if slot in cuts:
             parted = _restarted(life, restored(parted.state), slots[:n], given)
         own = cells_of(rows)
-        shown = parted.close(slot, rows, own)
-        assert shown == whole.close(slot, rows, own)
+        shown = parted.close_slot(slot, rows, own)
+        assert shown == whole.close_slot(slot, rows, own)
         given.append((slot, shown))
     assert parted.state == whole.state
     assert parted.coverage == whole.coverage is not None
@@ -335,13 +335,13 @@ def test_other_buckets_begin_anew_and_what_was_withheld_ends() -> None:
     life = Life(move=by_class)
     gate = _completeness(life)
     for slot, rows in life.slots(76 * HOUR):
-        gate.close(slot, rows, cells_of(rows))
+        gate.close_slot(slot, rows, cells_of(rows))
     assert gate.fairness.reason == "behind"
     longer = Life(max_delay=2 * DAY)
     other = _completeness(longer, restored(gate.state))
     assert other.coverage is None
     assert other.needs_from() is None
-    found = [other.close(slot, rows, cells_of(rows)) for slot, rows in longer.slots(76 * HOUR + 10 * MINUTE)[-10:]]
+    found = [other.close_slot(slot, rows, cells_of(rows)) for slot, rows in longer.slots(76 * HOUR + 10 * MINUTE)[-10:]]
     assert other.fairness.fair
     assert all(found)
     assert _completeness(life, restored(gate.state)).coverage == gate.coverage is not None
@@ -351,7 +351,7 @@ def test_what_is_stored_stays_small() -> None:
     life = Life(rate=lambda _: 0.5)
     gate = _completeness(life)
     for slot, rows in life.slots(10 * DAY):
-        gate.close(slot, rows, cells_of(rows))
+        gate.close_slot(slot, rows, cells_of(rows))
     assert len(msgspec.json.encode(gate.state)) < 8000
 
 

@@ -82,7 +82,7 @@ class Deciding:
             catching_up=self.catching_up,
         )
         done, step = self.decider.deliberate(news)
-        self.state.take([step] if step else [])
+        self.state.store_steps([step] if step else [])
         self.decider.stored()
         self.rounds.append(done)
         return done

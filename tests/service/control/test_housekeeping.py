@@ -365,7 +365,7 @@ def test_nothing_is_forgotten_while_a_job_may_read_it() -> None:
     house = old_house()
     job, decided = job_for(decision("flights@1"), 1), [decision("flights@1")]
     step = Step(lease=house.lease, model="flights", memory=b"{}", decisions=decided, jobs=[job])
-    house.world.decisions.take([step])
+    house.world.decisions.store_steps([step])
     house.keep()
     assert first_part(house) == 1
     house.world.decisions.put_job(house.lease, job.end(JobState.FAILED, 0))

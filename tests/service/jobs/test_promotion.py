@@ -23,7 +23,7 @@ BOUNDARIES = [
     ("append_ledger.begin", 2),
     ("append_ledger.end", 2),
 ]
-"""Every place between two steps of a promotion; the number says the how-manieth time that it is reached."""
+"""Every place between two steps of a promotion; the number says which time it is that it is reached, from 1."""
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ BOUNDARIES = [
     ("put_job.begin", 5),  # promoted
     ("put_job.end", 5),
 ]
-"""Every place between two steps of a job; the number says the how-manieth time that it is reached."""
+"""Every place between two steps of a job; the number says which time it is that it is reached, from 1."""
 
 TRAINED_AGAIN = {("train.end", 1), ("put_job.begin", 2)}
 RECORDED_AGAIN = {("record_run.end", 1), ("put_job.begin", 3)}
