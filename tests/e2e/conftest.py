@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
 
 from retrainer.adapters.kafka.broker import EmbeddedBroker
-from tests.e2e.stage import Mlflow, Stage
-
-_NUMBERS = itertools.count(1)
+from tests.e2e.stage import Mlflow, Stage, own_suffix
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +25,7 @@ def make_stage(
     tmp_path = tmp_path_factory.mktemp("stages")
 
     def make(**settings: str) -> Stage:
-        suffix = f"{os.getpid()}-{next(_NUMBERS)}"
+        suffix = own_suffix()
         folder = tmp_path / suffix
         folder.mkdir()
         stage = replace(Stage(folder, broker.bootstrap_servers, suffix, mlflow), **settings)  # type: ignore[arg-type]  # settings are text

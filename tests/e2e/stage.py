@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -193,6 +194,14 @@ class Stage:
                 labels[event["prediction_id"]] = event["label"]
         joined = predictions.keys() & labels.keys()
         return {"n": len(joined), "correct": sum(predictions[key] == labels[key] for key in joined)}
+
+
+_numbers = itertools.count(1)
+
+
+def own_suffix() -> str:
+    """For the names of topics and models that no other stage uses, in whichever process it plays."""
+    return f"{os.getpid()}-{next(_numbers)}"
 
 
 @contextmanager

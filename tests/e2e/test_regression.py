@@ -6,7 +6,6 @@ says of its metrics is computed again here, directly from the events that were s
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import exp, sqrt
@@ -23,7 +22,7 @@ from scipy.stats import norm, ttest_rel
 
 from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.crowd import MINUTE, Clock, Crowd
-from tests.e2e.stage import Mlflow, tracking_at
+from tests.e2e.stage import Mlflow, own_suffix, tracking_at
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -155,7 +154,7 @@ def micros(time: str) -> int:
 @pytest.fixture(scope="module")
 def service(broker: EmbeddedBroker, mlflow: Mlflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rides]:
     """One that has trained its first champion, has seen the world change, and has replaced it."""
-    suffix = f"{os.getpid()}-regression"
+    suffix = own_suffix()
     folder: Path = tmp_path_factory.mktemp("regression")
     made = Rides(folder, broker.bootstrap_servers, suffix, mlflow, models={_MODEL: SECTION})
     made.write_config()

@@ -5,7 +5,6 @@ Of each the log line, the record that `explain` gives, complete and in words, an
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -17,7 +16,7 @@ import pytest
 
 from retrainer.adapters.kafka.broker import EmbeddedBroker
 from tests.e2e.crowd import HOUR, Crowd, crowd, says_the_same
-from tests.e2e.stage import Mlflow
+from tests.e2e.stage import Mlflow, own_suffix
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -66,7 +65,7 @@ def service(broker: EmbeddedBroker, mlflow: Mlflow, tmp_path_factory: pytest.Tem
     """The service over all of them, whose champions are known; jobs that tests wait for are asked for at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(_ROOT))
-        made = crowd(tmp_path_factory.mktemp("crowd"), broker.bootstrap_servers, f"{os.getpid()}-crowd", mlflow, MODELS)
+        made = crowd(tmp_path_factory.mktemp("crowd"), broker.bootstrap_servers, own_suffix(), mlflow, MODELS)
         broker.create_topics({made.predictions: 2, made.labels: 2})
         made.register_champions(without="fresh")
         made.start()

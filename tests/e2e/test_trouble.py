@@ -159,7 +159,12 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(stage: Stage) -> None:
         relay.wait()
 
 
-def test_an_mlflow_that_is_away_is_waited_for_and_ingest_goes_on(stage: Stage) -> None:
+def test_an_mlflow_that_is_away_is_waited_for_and_ingest_goes_on(
+    make_stage: Callable[..., Stage], tmp_path: Path
+) -> None:
+    own = Mlflow(tmp_path)  # a server makes experiments that only servers can write to
+    stage = make_stage(mlflow=own)
+    own.register_champion(stage.registered)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
