@@ -34,7 +34,7 @@ class ChampionSide:
         why: why its model was not asked, where its live predictions were taken instead.
         seen: how many of the kept rows the champion was fitted on; left_out: how many were not kept for that.
         ahead: how many rows newer than its own the candidate had learnt from, on average; unseen: how many there are in
-            all, from which the final model learns. None where nobody knows.
+            all, from which the final model learns. None if that is not known.
     """
 
     by: Literal["model", "events", "none"]

@@ -29,7 +29,7 @@ def check(rows: TrainingRows, reference: Profile | None, older: TrainingRows | N
     """What looks broken about the rows that a candidate learns from.
 
     Args:
-        reference: of the rows that the champion learnt from; None where nobody knows.
+        reference: of the rows that the champion learnt from; None if that is not known.
         older: rows before these, which stand in for a reference that nobody knows.
     """
     beside = profile(older) if reference is None and older is not None and len(older) >= FEWEST else None

@@ -106,7 +106,7 @@ def split(spec: TrainingSpec, rows: TrainingRows) -> tuple[TrainingRows, Split]:
 
 
 def unseen(spec: TrainingSpec, rows: TrainingRows) -> int | None:
-    """How many rows are newer than those that the champion learnt from; None where nobody knows."""
+    """How many rows are newer than those that the champion learnt from; None if that is not known."""
     trained_to = spec.champion_trained_to
     return None if trained_to is None else len(rows) - rows.first_at(trained_to + 1)
 

@@ -89,7 +89,7 @@ def findings(
     """What looks broken; of a feature that changed within the rows, that.
 
     Args:
-        reference: of the rows that the champion learnt from; None where nobody knows.
+        reference: of the rows that the champion learnt from; None if that is not known.
         columns: the features of the rows that the candidate learns from, in time order.
         times: of prediction, one for each row.
         older: of rows before these, if there are any; they stand in for a reference that nobody knows.

@@ -103,7 +103,7 @@ def holdout_rows(
     Args:
         total: rows that the policy takes.
         after_change: how many of them were predicted since the change began; None where none is known.
-        unseen: how many of them are newer than those that the champion learnt from; None where nobody knows.
+        unseen: how many of them are newer than those that the champion learnt from; None if that is not known.
         steps: of the judgement.
     """
     most = total if unseen is None else max(min_rows, unseen * steps // (steps + 1))
@@ -134,13 +134,13 @@ class TrainingSpec:
     began: Micros | None = None
     """When the change that asked for the job, or for the champion's, is estimated to have begun; None without one."""
     champion_trained_to: Micros | None = None
-    """The newest row that the champion was fitted on, which it may know by heart; None where nobody knows."""
+    """The newest row that the champion was fitted on, which it may know by heart; None if that is not known."""
     slices: Mapping[str, str | None] = field(default_factory=dict)
     """Name to condition, or to None where the name is a feature: parts of the rows that `judge` may look at."""
     row_loss: RowLoss | None = None
     """With the purpose `judge`: what the first judgement said that the rows are compared by."""
     reference: Profile | None = None
-    """Of the rows that the champion was fitted on; None where nobody knows."""
+    """Of the rows that the champion was fitted on; None if that is not known."""
     checks_on: Literal["alert", "hold"] = "alert"
     """Whether training rows that look broken hold the candidate back."""
     format: int = FORMAT

@@ -26,7 +26,7 @@ class Delays:
         return Delays(weights={**self.weights, **added})
 
     def faded(self, factor: float, times: int = 1) -> Delays:
-        """What all weighs is that much less, so many times over."""
+        """The same delays, each weighing less by `factor`, `times` times."""
         faded = self.weights
         for _ in range(times):
             faded = {bucket: left for bucket, weight in faded.items() if (left := weight * factor) > 0.001}

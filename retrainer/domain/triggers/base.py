@@ -53,7 +53,7 @@ class TriedJob(NamedTuple):
         after_change: whether a change had asked for it; taken: whether its candidate was.
         difference: by how much the candidate was better than the champion, in the metric that judges; of an error as a
             share of the champion's own. error: its standard error, 0 where there was no judgement.
-        ahead: how many labels newer than the champion's rows the candidate had learnt from; 0 where nobody knows.
+        ahead: how many labels newer than the champion's rows the candidate had learnt from; 0 if that is not known.
     """
 
     after_change: bool
@@ -76,7 +76,7 @@ class Scene:
         history: the champion's outcomes, the slot that closed last; it may hold none of the champion's.
         baseline: the champion's own evaluation by its verdict, by metric; empty where there was none.
         labels: how many labels of each class became known in the slot, whichever version predicted.
-        known_classes: the classes that the champion was trained on; None where nobody knows.
+        known_classes: the classes that the champion was trained on; None if that is not known.
         since_job: labels that became known since the last job was launched, or since the beginning.
         first_rows: how many rows the first champion learnt from, or a guess.
         tried: what became of the newest jobs, oldest first.

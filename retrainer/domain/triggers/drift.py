@@ -36,7 +36,7 @@ class Drift:
     confidence: float
     launches: bool
     window: Window = field(default_factory=lambda: CountWindow(outcomes=1000))
-    """Of outcomes, as the protocol has it; this trigger looks at none."""
+    """The protocol asks for a window of outcomes; this trigger looks at none."""
 
     def evaluate(self, state: State, scene: Scene) -> tuple[State, Reading]:
         """Every tenth of the window; between evaluations the last answer stands."""

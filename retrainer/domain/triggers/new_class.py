@@ -10,7 +10,7 @@ from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State
 
 REFERENCE: Final = 1000
-"""Where nobody knows the champion's classes, those among so many labels count as known."""
+"""If the champion's classes are not known, those among this many first labels count as known."""
 
 _MOST_CLASSES: Final = 100
 """New classes that are told apart: more of them are no classes but a broken field."""

@@ -30,7 +30,7 @@ from retrainer.domain.metrics.windows import CountWindow, Window
 from retrainer.domain.triggers.base import Level, Reading, Scene, State, TriedJob
 
 UNKNOWN_ROWS: Final = 5_000
-"""What a champion is taken to have learnt from where nobody knows."""
+"""How many rows a champion is taken to have learnt from if that is not known."""
 
 PRICE: Final = 0.005
 """Of the rows that the first champion learnt from, where nobody says what a retraining is worth: with a hundred times

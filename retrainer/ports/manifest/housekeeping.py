@@ -18,7 +18,7 @@ class SegmentOutline:
 
     Attributes:
         first: the number of its first part.
-        size: in bytes; None where nobody knows.
+        size: in bytes; None if that is not known.
         newest: the newest time of an event in it; None where it holds none.
     """
 

@@ -23,7 +23,7 @@ class NewSegment:
     watermarks: Mapping[str, Micros]
     """Each model's watermark while it was read: what was late then is late in a replay too."""
     size: int | None = None
-    """Bytes of its file; None where nobody knows, which keeps it from being merged. Inline bytes are counted."""
+    """Bytes of its file; None if that is not known, which keeps it from being merged. Inline bytes are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)

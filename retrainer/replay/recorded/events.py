@@ -189,9 +189,9 @@ class _Files(MemoryLog):
 
 
 class _ReadOnly(KafkaLog):
-    """Topics of which nobody is told how far they have been read."""
+    """Topics that are read without telling anyone how far."""
 
-    def commit(self, positions: Mapping[Partition, int]) -> None:
+    def commit_offsets(self, positions: Mapping[Partition, int]) -> None:
         """Nothing."""
 
 

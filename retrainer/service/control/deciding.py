@@ -143,7 +143,7 @@ class Decider:
                 self._deliberation.pause(None)
                 return "done"
             case None:
-                return f"nobody knows a request to {request.kind}"
+                return f"this version does not know the request {request.kind}"
             case kind:
                 assert_never(kind)
 

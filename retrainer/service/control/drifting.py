@@ -170,7 +170,7 @@ class Drifting:
         return max(counts, default=LEARNT_WITHOUT_COUNT)
 
     def _reach(self, window: Window, until: Slot) -> Micros | None:
-        """From when on predictions may be in a window that ends at a slot; None where nobody knows."""
+        """From when on predictions may be in a window that ends at a slot; None if that is not known."""
         if isinstance(window, TimeWindow):
             return slot_start(until) - window.span
         reach = _FIRST_REACH

@@ -27,7 +27,7 @@ class TopicBacklog:
         self.ends_now: Mapping[Partition, int] = {}
 
     def learn(self, ends: Mapping[Partition, int]) -> None:
-        """Take in where partitions end; those of which nobody can say it now end where they did."""
+        """Note where partitions end. A partition that is not named ends where it did when it last was."""
         self.ends_now = dict(ends)
         self.ends = {**self.ends, **ends}
 
@@ -36,7 +36,7 @@ class TopicBacklog:
         return [at for at, end in self.ends_now.items() if positions.get(at, -1) >= end]
 
     def not_awaited(self, positions: Mapping[Partition, int]) -> set[Partition]:
-        """The partitions that no other has to wait for: with nothing left to read, or of an end that nobody knows."""
+        """The partitions that no other has to wait for: they are read to the end, or their end is not known."""
         return {at for at, position in positions.items() if position >= self.ends.get(at, 0)}
 
     def look(self, positions: Mapping[Partition, int], halted: Collection[str], flushed: int) -> None:

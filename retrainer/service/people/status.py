@@ -89,7 +89,7 @@ def _metrics(memory: ModelMemory) -> dict[str, Any]:
 def _slices(policy: ModelPolicy, memory: ModelMemory, state: ReadableState) -> dict[str, Any]:
     """The metrics of each slice over the newest window of the whole, the slice whose first metric is worst first.
 
-    Judged by the better end of its interval: a slice of a few outcomes, of which nobody knows, is not the worst.
+    Judged by the better end of its interval: a slice of a few outcomes, which says little, is not the worst.
     """
     first, before = _window(policy, memory, state), memory.evaluated_until
     if first is None or before is None:

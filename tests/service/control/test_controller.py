@@ -373,7 +373,7 @@ def test_a_request_that_nobody_knows_changes_nothing_and_is_told(control: Contro
     assert control.entries.one("request.unknown")["kind"] == "roll_back"
     assert "model.resumed" not in control.entries.events
     (answered,) = (one for one in control.state.requests("flights", unanswered=False) if one.request_id == "r-1")
-    assert answered.answer == "nobody knows a request to roll_back"
+    assert answered.answer == "this version does not know the request roll_back"
 
 
 def test_requests_about_a_model_that_is_not_configured_stay(control: Control, controller: StillController) -> None:
