@@ -63,7 +63,7 @@ class Wiring:
 
     @cached_property
     def database(self) -> Database:
-        return Database(self.settings.state.database, log=logger() if is_configured() else None)
+        return Database(self.settings.state.database, logger=logger() if is_configured() else None)
 
     @cached_property
     def telemetry(self) -> NoTelemetry:
@@ -211,7 +211,7 @@ class Wiring:
         """Everything outside, tried."""
         log = self.event_log()
         outside = Outside(
-            log=log,
+            event_log=log,
             decoders=self.decoders,
             registry=self.registry,
             clock=self.clock,

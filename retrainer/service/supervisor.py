@@ -47,11 +47,11 @@ class _Kept:
 class Supervisor:
     """`run` is a loop over `run_once`."""
 
-    def __init__(self, names: Sequence[str], roles: Roles, clock: Clock, log: Logger) -> None:
+    def __init__(self, names: Sequence[str], roles: Roles, clock: Clock, logger: Logger) -> None:
         self._kept = [_Kept(name) for name in names]
         self._roles = roles
         self._clock = clock
-        self._log = log
+        self._logger = logger
         self._looked_at = clock.monotonic()
 
     def run(self, stop: Stopped) -> int:
@@ -90,7 +90,7 @@ class Supervisor:
             while role.exit_code() is None and self._clock.monotonic() < deadline:
                 self._clock.sleep(_LOOK_SECONDS)
             if role.exit_code() is None:
-                self._log.error("role.killed", role=name)
+                self._logger.error("role.killed", role=name)
                 role.kill()
 
     def _start(self, kept: _Kept, now: float) -> None:
@@ -106,7 +106,7 @@ class Supervisor:
             return
         worked = role.cpu_seconds() - kept.heard_cpu
         if silent >= _WORKING_FOR or worked < _WORKING_SHARE * silent:
-            self._log.error("role.hung", role=kept.name, seconds=round(silent, 1), cpu_seconds=round(worked, 1))
+            self._logger.error("role.hung", role=kept.name, seconds=round(silent, 1), cpu_seconds=round(worked, 1))
             role.kill()
             kept.hear(role, now)  # so that one which the kernel holds is killed again later, not all the time
 
@@ -114,5 +114,5 @@ class Supervisor:
         if now - kept.started_at >= _STEADY_AFTER:
             kept.wait = _FIRST_WAIT
         kept.role, kept.start_at = None, now + kept.wait
-        self._log.error("role.restarted", role=kept.name, exit_code=code, in_seconds=kept.wait)
+        self._logger.error("role.restarted", role=kept.name, exit_code=code, in_seconds=kept.wait)
         kept.wait = min(2 * kept.wait, _LONGEST_WAIT)

@@ -148,7 +148,7 @@ def test_the_tables_are_those_of_a_new_one(path: Path, tmp_path: Path) -> None:
 def test_it_is_told_and_a_copy_is_kept(path: Path) -> None:
     before, entries = dump(path), Entries()
     for _ in range(2):
-        database = Database(f"sqlite:///{path}", log=entries.logger)
+        database = Database(f"sqlite:///{path}", logger=entries.logger)
         SqlIngestState(database).positions()
         database.close()
     (told,) = entries.of("manifest.migrated")
@@ -212,7 +212,7 @@ def test_a_migration_that_was_killed_is_taken_again(path: Path) -> None:
 def _open(path: Path) -> int:
     """How many migrations this process told of."""
     entries = Entries()
-    database = Database(f"sqlite:///{path}", log=entries.logger)
+    database = Database(f"sqlite:///{path}", logger=entries.logger)
     assert SqlIngestState(database).positions()[Partition("labels", 0)].position == 6
     database.close()
     return len(entries.of("manifest.migrated"))

@@ -124,7 +124,7 @@ def test_a_start_warns_of_a_network_file_system_and_goes_on(tmp_path: Path) -> N
 
 def test_check_shows_a_network_file_system() -> None:
     outside = Outside(
-        log=MemoryLog(),
+        event_log=MemoryLog(),
         decoders=TopicDecoders(),
         registry=MemoryRegistry(),
         clock=FakeClock(),

@@ -315,7 +315,7 @@ class Control:
             state=self.state,
             lease=self.lease,
             clock=self.clock,
-            log=self.entries.logger,
+            logger=self.entries.logger,
         )
 
     def controller(self, *policies: ModelPolicy, jobs_at_once: int = 1) -> StillController:

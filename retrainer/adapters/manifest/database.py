@@ -25,11 +25,11 @@ _clock: Final = SystemClock()
 class Database:
     """One manifest. Connections are pooled, so it may be used from several threads."""
 
-    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS, log: Logger | None = None) -> None:
+    def __init__(self, url: str, *, busy_seconds: float = _BUSY_SECONDS, logger: Logger | None = None) -> None:
         """A transaction waits `busy_seconds` for another's to end before the manifest counts as unreachable."""
         self.url = make_url(url)
         self._busy_seconds = busy_seconds
-        self._log = log
+        self._logger = logger
         self._engine = sqlite.engine_of(url, busy_seconds)
         self._ready = False
 
@@ -139,9 +139,9 @@ class Database:
         return int(found)
 
     def _tell(self, version: int, seconds: float) -> None:
-        if self._log is not None:
+        if self._logger is not None:
             facts = {"from": version, "to": version + 1, "seconds": round(seconds, 3)}
-            self._log.info("manifest.migrated", database=str(self.url.database), **facts)
+            self._logger.info("manifest.migrated", database=str(self.url.database), **facts)
 
 
 def _create(connection: Connection) -> None:

@@ -102,10 +102,10 @@ def _has_reached(positions: Mapping[Partition, StoredPosition], ends: Mapping[Pa
 
 
 def _worker(
-    policy: ModelPolicy, log: EventLog, manifest: MemoryManifest, segments: MemorySegments, clock: Clock
+    policy: ModelPolicy, event_log: EventLog, manifest: MemoryManifest, segments: MemorySegments, clock: Clock
 ) -> Worker:
     parts = WorkerParts(
-        event_log=log,
+        event_log=event_log,
         state=MemoryIngestState(manifest),
         segments=segments,
         snapshots=MemorySnapshots(),

@@ -128,7 +128,7 @@ class Controller:
                 state=self.parts.state,
                 lease=self._lease,
                 clock=self.parts.clock,
-                log=self.parts.logger,
+                logger=self.parts.logger,
             )
         helpers = {"aliases": self._watch_aliases, "housekeeping": self._keep_house, "features": self._watch_features}
         for name, target in helpers.items():

@@ -52,11 +52,11 @@ class SilencePolicy:
 class SilenceWatch:
     """Watches every model with one question to the manifest. A restart goes on from what was kept, a minute old."""
 
-    def __init__(self, policies: Sequence[SilencePolicy], state: SilenceState, lease: Lease, log: Logger) -> None:
+    def __init__(self, policies: Sequence[SilencePolicy], state: SilenceState, lease: Lease, logger: Logger) -> None:
         self._policies = [policy for policy in policies if policy.expect_every]
         self._state = state
         self._lease = lease
-        self._log = log
+        self._logger = logger
         self._known: dict[str, Silence] | None = None
         self._looked_at: Micros | None = None
         self._kept_at: Micros | None = None
@@ -97,9 +97,9 @@ class SilenceWatch:
 
     def _tell(self, model: str, event: str, **facts: object) -> None:
         if event.endswith(".stalled"):
-            self._log.warning(event, model=model, **facts)
+            self._logger.warning(event, model=model, **facts)
         else:
-            self._log.info(event, model=model, **facts)
+            self._logger.info(event, model=model, **facts)
 
     def _recalled(self) -> dict[str, Silence]:
         stored = self._state.memory(MEMORY)

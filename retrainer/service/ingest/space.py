@@ -49,11 +49,11 @@ def space_policy(total: int, flush_bytes: int) -> SpacePolicy:
 class DiskSpace:
     """The space left for a worker. `allowed` before each read, `failed` after a commit that could not be made."""
 
-    def __init__(self, disk: Disk, flush_bytes: int, clock: Clock, log: Logger) -> None:
+    def __init__(self, disk: Disk, flush_bytes: int, clock: Clock, logger: Logger) -> None:
         self.policy = space_policy(disk.total(), flush_bytes)
         self._disk = disk
         self._clock = clock
-        self._log = log
+        self._logger = logger
         self._low_since: float | None = None
         self._look_at = 0.0
         self._reserved = False
@@ -74,7 +74,7 @@ class DiskSpace:
             self._low(free, now)
             if self._disk.release():
                 self._reserved = False
-                self._log.error("disk.reserve_released", free=free)
+                self._logger.error("disk.reserve_released", free=free)
 
     def _look(self, now: float) -> None:
         free = self._disk.free()
@@ -86,9 +86,9 @@ class DiskSpace:
         if self._low_since is not None:
             away = round(now - self._low_since, 3)
             self._low_since = None
-            self._log.info("disk.recovered", free=free, after_seconds=away, reserved=self._reserved)
+            self._logger.info("disk.recovered", free=free, after_seconds=away, reserved=self._reserved)
 
     def _low(self, free: int, now: float) -> None:
         if self._low_since is None:
             self._low_since = now
-            self._log.error("disk.low", free=free, needed=self.policy.enough)
+            self._logger.error("disk.low", free=free, needed=self.policy.enough)

@@ -43,23 +43,23 @@ class Found:
     begun: Mapping[Partition, int]
 
 
-def find(policy: WorkerPolicy, log: EventLog, stored: Mapping[Partition, StoredPosition]) -> Found:
+def find(policy: WorkerPolicy, event_log: EventLog, stored: Mapping[Partition, StoredPosition]) -> Found:
     """Find the positions.
 
     Raises:
         Refused: a topic is not the one that was consumed before.
         PositionLost: records between the position and the log's start are gone.
     """
-    topic_ids = log.describe(policy.topics)
+    topic_ids = event_log.describe(policy.topics)
     _check_identity(topic_ids, stored)
     known = {at: stored[at].position for at in topic_ids if at in stored}
-    _check_extent(known, log)
+    _check_extent(known, event_log)
     fresh = [at for at in topic_ids if at not in stored]
     # A partition of a topic that is consumed already was added to it: nothing of it may be skipped.
     topics = {at.topic for at in stored}
     grown = [at for at in fresh if at.topic in topics]
-    first = log.starting_positions([at for at in fresh if at.topic not in topics], policy.start)
-    return Found(topic_ids=topic_ids, known=known, begun={**first, **log.starting_positions(grown, "earliest")})
+    first = event_log.starting_positions([at for at in fresh if at.topic not in topics], policy.start)
+    return Found(topic_ids=topic_ids, known=known, begun={**first, **event_log.starting_positions(grown, "earliest")})
 
 
 def recover(policy: WorkerPolicy, parts: WorkerParts, lease: Lease, found: Found) -> Recovered:
@@ -111,8 +111,8 @@ def _check_identity(topic_ids: Mapping[Partition, str], stored: Mapping[Partitio
             )
 
 
-def _check_extent(positions: Mapping[Partition, int], log: EventLog) -> None:
-    extents = log.extents(list(positions))
+def _check_extent(positions: Mapping[Partition, int], event_log: EventLog) -> None:
+    extents = event_log.extents(list(positions))
     lost = {str(at): positions[at] for at, extent in extents.items() if positions[at] < extent.first}
     if lost:
         raise PositionLost(lost)

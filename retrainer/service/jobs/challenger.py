@@ -67,7 +67,7 @@ class ChallengerLook:
     job: Job
     policy: ModelPolicy
     parts: JobParts
-    log: Logger
+    logger: Logger
 
     @property
     def challenge(self) -> Challenge:
@@ -107,5 +107,5 @@ class ChallengerLook:
         compared = result.compared if result else None
         if compared is None:
             why = result.error if result else f"exit code {ended.exit_code}; {ended.last_words}"
-            self.log.warning("challenger.unjudged", version=self.job.version, error=why)
+            self.logger.warning("challenger.unjudged", version=self.job.version, error=why)
         return replace(self.job, challenge=self.challenge.after(compared, look.judged_to, outcomes))

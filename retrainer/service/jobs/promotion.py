@@ -28,7 +28,7 @@ class Promotions:
     state: DecisionState
     lease: Lease
     clock: Clock
-    log: Logger
+    logger: Logger
     reign: Reign | None = None
     """The champion as last compared with the registry; None until that has succeeded once."""
     _lock: Lock = field(default_factory=Lock)
@@ -89,7 +89,7 @@ class Promotions:
         row = replace(intent, act=act, written_at=self.clock.now(), of=intent.number, number=0)
         self.state.append_ledger(self.lease, row)
         event = "model.promoted" if act is Act.VERIFIED else "alias.repaired"
-        self.log.info(
+        self.logger.info(
             event,
             model=intent.model,
             job_id=intent.job_id,
@@ -121,7 +121,7 @@ class Promotions:
                 written_at=self.clock.now(),
             ),
         )
-        self.log.info(
+        self.logger.info(
             "alias.adopted", model=row.model, alias=row.alias, version=found, previous=previous, reason=row.reason
         )
         return Reign(version=found, effective_from=row.effective_from, written_at=row.written_at)

@@ -54,9 +54,9 @@ class JobRun:
         self._parts = parts
         self._known = known
         self._has_looked = False
-        self._log = parts.logger.bind(model=job.model, job_id=job.job_id, decision_id=job.decision_id)
-        self._mlflow = Dependency("mlflow", self._log, parts.clock, parts.telemetry)
-        self._database = Dependency("database", self._log, parts.clock, parts.telemetry)
+        self._logger = parts.logger.bind(model=job.model, job_id=job.job_id, decision_id=job.decision_id)
+        self._mlflow = Dependency("mlflow", self._logger, parts.clock, parts.telemetry)
+        self._database = Dependency("database", self._logger, parts.clock, parts.telemetry)
         self._folder = parts.folder / job.job_id
         self._stop: Stopped = Event()
 
@@ -96,7 +96,7 @@ class JobRun:
         # Counted before it begins, so that a training that takes the whole machine down is not begun for ever.
         attempts = self.job.attempts + 1
         self._store(self.job.with_state(JobState.TRAINING, dataset_digest=dataset.digest, attempts=attempts))
-        self._log.info(
+        self._logger.info(
             "job.started",
             rows=dataset.rows,
             dataset=dataset.digest,
@@ -142,7 +142,7 @@ class JobRun:
         except Unreachable:
             raise
         except RetrainerError as error:
-            self._log.warning("champion.unavailable", version=version, error=str(error))
+            self._logger.warning("champion.unavailable", version=version, error=str(error))
 
     def _result_of_champion(self) -> TrainingResult | None:
         """What the champion's own job found; None of one that came from elsewhere."""
@@ -168,15 +168,15 @@ class JobRun:
 
     def _requeue(self, why: str, *, attempts: int) -> None:
         self._store(self.job.with_state(JobState.QUEUED, attempts=attempts))
-        self._log.warning("job.requeued", why=why)
+        self._logger.warning("job.requeued", why=why)
 
     def _tell_result(self, result: TrainingResult) -> None:
         assert result.verdict is not None
-        self._log.info("job.trained", seconds=result.seconds, rows_chosen=result.rows_chosen)
+        self._logger.info("job.trained", seconds=result.seconds, rows_chosen=result.rows_chosen)
         if result.checks:
             found = [{"feature": one.feature, "what": one.what, "words": one.words} for one in result.checks]
-            self._log.warning("rows.suspicious", on=self._policy.checks_on, features=found)
-        self._log.info(
+            self._logger.warning("rows.suspicious", on=self._policy.checks_on, features=found)
+        self._logger.info(
             "candidate.judged",
             accepted=result.verdict.accepted,
             reason=result.verdict.reason,
@@ -199,7 +199,7 @@ class JobRun:
         ahead = after_verdict(result.verdict.answer, self._policy.promotion.mode)
         if ahead is JobState.REJECTED:
             self._end(JobState.REJECTED)
-            self._log.info("candidate.rejected", reason=result.verdict.reason, run_id=self.job.run_id)
+            self._logger.info("candidate.rejected", reason=result.verdict.reason, run_id=self.job.run_id)
             return
         version = self._parts.registry.register(
             self._policy.promotion.registered_model,
@@ -208,7 +208,7 @@ class JobRun:
             self._folder / MODEL_FOLDER,
             {**job_tags(self.job), **verdict_tags(result)},
         )
-        self._log.info("candidate.registered", version=version, run_id=self.job.run_id)
+        self._logger.info("candidate.registered", version=version, run_id=self.job.run_id)
         if ahead is JobState.CHALLENGING:
             self._challenge(version, result)
         else:
@@ -230,13 +230,13 @@ class JobRun:
         self._store(job)
         self._has_looked = True
         verdict = result.verdict
-        self._log.info("challenger.kept", version=version, reason=verdict.reason if verdict else "")
+        self._logger.info("challenger.kept", version=version, reason=verdict.reason if verdict else "")
 
     def _judge_on(self) -> None:
         """One look at how challenger and champion fare on rows that neither has seen."""
         self._has_looked = True
         known = self._known()
-        judging = ChallengerLook(job=self.job, policy=self._policy, parts=self._parts, log=self._log)
+        judging = ChallengerLook(job=self.job, policy=self._policy, parts=self._parts, logger=self._logger)
         over = judging.over(known.watermark, self._promotions.reign)
         if over is not None:
             self._drop(over)
@@ -257,7 +257,9 @@ class JobRun:
         ahead = after_look(test, promotion.mode)
         goes_on, is_over = ahead is JobState.CHALLENGING, ahead is JobState.REJECTED
         self._store(job if goes_on or is_over else job.with_state(JobState.REGISTERED))
-        self._log.info("challenger.judged", version=job.version, answer=test.answer, rows=test.rows, reason=test.words)
+        self._logger.info(
+            "challenger.judged", version=job.version, answer=test.answer, rows=test.rows, reason=test.words
+        )
         if is_over:
             self._drop(test.words)
         elif not goes_on:
@@ -270,7 +272,7 @@ class JobRun:
         if self._parts.registry.version_at(promotion.registered_model, promotion.challenger_alias) == self.job.version:
             self._parts.registry.unpoint(promotion.registered_model, promotion.challenger_alias)
         self._end(JobState.REJECTED)
-        self._log.info("challenger.dropped", version=self.job.version, reason=why)
+        self._logger.info("challenger.dropped", version=self.job.version, reason=why)
 
     def _promote(self) -> None:
         if once_accepted(self._policy.promotion.mode) is not JobState.PROMOTED:
@@ -300,7 +302,7 @@ class JobRun:
     def _fail(self, why: str) -> None:
         run_id = self.job.run_id or self._recorded_failure(why)
         self._store(replace(self.job.end(JobState.FAILED, self._parts.clock.now(), error=why), run_id=run_id))
-        self._log.error("job.failed", error=why, run_id=run_id)
+        self._logger.error("job.failed", error=why, run_id=run_id)
 
     def _recorded_failure(self, why: str) -> str:
         """The run of a failed job, for people who look there; it is tried once, as the manifest has the reason too."""
@@ -309,7 +311,7 @@ class JobRun:
         try:
             return self._parts.registry.record_run(self._report(None, error_tags(why)))
         except RetrainerError as error:
-            self._log.warning("dependency.lost", dependency="mlflow", error=str(error))
+            self._logger.warning("dependency.lost", dependency="mlflow", error=str(error))
             return ""
 
     def _end(self, state: JobState) -> None:

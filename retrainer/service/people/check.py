@@ -54,7 +54,7 @@ class ConnectionReport:
 class Outside:
     """What is tried."""
 
-    log: EventLog
+    event_log: EventLog
     decoders: Decoders
     registry: Registry
     clock: Clock
@@ -88,7 +88,7 @@ def _mlflow(models: Sequence[ModelPolicy], registry: Registry) -> str:
 
 
 def _topics(model: ModelPolicy, outside: Outside) -> str:
-    partitions = list(outside.log.describe(model.ingest.topics))
+    partitions = list(outside.event_log.describe(model.ingest.topics))
     sample = _sample(partitions, outside)
     ingest = ModelIngest(model.ingest, partitions, Progress())
     intake = Intake(outside.decoders, [ingest])
@@ -109,14 +109,14 @@ def _side(side: Side, counts: Mapping[tuple[Side, str], int]) -> str:
 
 
 def _sample(partitions: Sequence[Partition], outside: Outside) -> list[RecordBatch]:
-    extents = outside.log.extents(partitions)
+    extents = outside.event_log.extents(partitions)
     start = {at: max(extent.first, extent.end - SAMPLE_RECORDS) for at, extent in extents.items()}
-    outside.log.assign(start)
+    outside.event_log.assign(start)
     wanted = sum(extents[at].end - start[at] for at in start)
     batches: list[RecordBatch] = []
     deadline = outside.clock.monotonic() + _SAMPLE_SECONDS
     while sum(len(one.offsets) for one in batches) < wanted and outside.clock.monotonic() < deadline:
-        batches += outside.log.poll(0.5)
+        batches += outside.event_log.poll(0.5)
     return batches
 
 
