@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from retrainer.bootstrap import Wiring
     from retrainer.service.policy import ModelPolicy
 
-_LEAVE_WITHIN = 8.0
+_LEAVE_WITHIN_SECONDS = 8.0
 """Seconds from a stop to the end of a role, whatever hangs."""
 
 _OF_TABLES = (
@@ -193,7 +193,7 @@ def _role(options: argparse.Namespace, name: str) -> int:
 
     wiring = _wiring(options, running=True)
     _start_logging(wiring)
-    stop = _stop_on_signals(within=_LEAVE_WITHIN)
+    stop = _stop_on_signals(within=_LEAVE_WITHIN_SECONDS)
     watch_starter(lambda: os.kill(os.getpid(), signal.SIGTERM))
     heart = heart_of_this_process() or Unwatched()
     log = logger(role=name)

@@ -102,7 +102,7 @@ def test_a_model_that_is_not_in_the_file_is_a_mistake(config: Path, capsys: pyte
 def test_retrain_without_a_controller_says_so(
     config: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "_TAKEN_UP_WITHIN", 0.3)
+    monkeypatch.setattr(asking, "_TAKEN_UP_WITHIN_SECONDS", 0.3)
     assert main(["retrain", str(config), "flights", "--reason", "because", "--wait"]) == 3
     assert "no controller took the request up" in capsys.readouterr().out
 

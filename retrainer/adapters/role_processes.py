@@ -25,7 +25,7 @@ _HEART: Final = "RETRAINER_ROLE_HEART"
 _NOTIFY: Final = "NOTIFY_SOCKET"
 _LOCK_WAIT_SECONDS: Final = 12.0
 """Longer than a process whose supervisor was killed takes to leave."""
-_KILL_WITHIN: Final = 5.0
+_KILL_WITHIN_SECONDS: Final = 5.0
 """A killed process that is deep in the kernel (a dead network disk) may not end at all; nobody waits for it longer."""
 
 
@@ -76,7 +76,7 @@ class RoleProcess:
     def kill(self) -> None:
         self._process.kill()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_KILL_WITHIN)
+            self._process.wait(_KILL_WITHIN_SECONDS)
 
     def _close(self) -> None:
         if not self._closed:

@@ -19,9 +19,9 @@ from retrainer.ports.clock import Clock, Stopped
 from retrainer.ports.training import Limits, TrainingEnded
 
 _LIFELINE: Final = "RETRAINER_LIFELINE"
-_LOOK_EVERY: Final = 0.1
-_WEIGH_EVERY: Final = 0.3
-_GRACE: Final = 1.0
+_LOOK_EVERY_SECONDS: Final = 0.1
+_WEIGH_EVERY_SECONDS: Final = 0.3
+_GRACE_SECONDS: Final = 1.0
 _LAST_WORDS: Final = 2048
 
 # Credentials of Kafka, MLflow or a cloud are in none of these.
@@ -111,7 +111,7 @@ class _ChildWatch:
         while self._child.poll() is None:
             if reason := self._reason():
                 return reason
-            self._stopped.wait(_LOOK_EVERY)
+            self._stopped.wait(_LOOK_EVERY_SECONDS)
         return None
 
     def _reason(self) -> Killed | None:
@@ -121,7 +121,7 @@ class _ChildWatch:
         if now >= self._ends_at:
             return "time"
         if now >= self._weigh_at:
-            self._weigh_at = now + _WEIGH_EVERY
+            self._weigh_at = now + _WEIGH_EVERY_SECONDS
             self.peak_memory = max(self.peak_memory, resident(self._child.pid))
         return "memory" if self.peak_memory > self._limits.memory else None
 
@@ -141,7 +141,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
         _signal(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(_GRACE)
+            child.wait(_GRACE_SECONDS)
     _signal(child.pid, signal.SIGKILL)
     child.wait()
 

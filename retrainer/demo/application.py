@@ -31,10 +31,10 @@ from retrainer.demo import flights
 from retrainer.demo.children import say
 from retrainer.demo.traffic import Event, Sky, VersionAnswers, in_order, label_events, prediction_events
 
-TICK: Final = 0.1
+TICK_SECONDS: Final = 0.1
 """Seconds between two looks at the sky; flights that took off in between are scored together."""
 
-_LOOK_FOR_CHAMPION_EVERY: Final = 0.5
+_LOOK_FOR_CHAMPION_EVERY_SECONDS: Final = 0.5
 _REPORT_EVERY: Final = 3
 _POSITIVE: Final = "late"
 
@@ -67,13 +67,13 @@ class ServingChampion:
         assert self._loaded is not None
         return self._loaded
 
-    def wait(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY) -> None:
+    def wait(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY_SECONDS) -> None:
         """Until somebody has given a version the alias, or until stopped."""
         while self._loaded is None and not stopped.wait(every):
             with suppress(MlflowException):
                 self.refresh()
 
-    def watch(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY) -> None:
+    def watch(self, stopped: threading.Event, every: float = _LOOK_FOR_CHAMPION_EVERY_SECONDS) -> None:
         """Pick up each new champion until stopped; while MLflow cannot answer, the old one stays."""
         while not stopped.wait(every):
             try:
@@ -145,7 +145,7 @@ def run(
     """Event time passes at `pace` days a second until a moment is reached, or until stopped."""
     clock, begin, ticks = SystemClock(), application.time, 0
     started = clock.monotonic()
-    while application.time < until and not stopped.wait(TICK):
+    while application.time < until and not stopped.wait(TICK_SECONDS):
         passed = pd.Timedelta(days=(clock.monotonic() - started) * pace)
         application.run_once(min(begin + passed.floor("s"), until))
         flush()

@@ -17,7 +17,7 @@ Entry = Mapping[str, Any]
 
 Tell = Callable[[Entry], object]
 
-_KILLED_AFTER: Final = 12.0
+_KILLED_AFTER_SECONDS: Final = 12.0
 """Seconds; the service promises to stop within ten."""
 
 # The shell asks the process to stop when its own standard input ends: when we close it, or when the kernel closes
@@ -77,7 +77,7 @@ class Child:
         """Ask it, wait, and kill it in the end; its exit code."""
         self.ask_to_stop()
         try:
-            self._process.wait(_KILLED_AFTER)
+            self._process.wait(_KILLED_AFTER_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
         return self.wait()

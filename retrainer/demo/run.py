@@ -33,7 +33,7 @@ from retrainer.errors import ExitCode, Refused, RetrainerError
 
 _CONFIG: Final = Path(__file__).with_name("flights.yaml")
 
-_LOOK_EVERY: Final = 0.1
+_LOOK_EVERY_SECONDS: Final = 0.1
 _PLAIN_WIDTH: Final = 120
 _CHANGE: Final = Sentence(
     "upstream", "dep_delay comes in seconds now, not minutes; nobody told the model", "yellow", plan.UPSTREAM_CHANGE
@@ -128,12 +128,12 @@ class Demo:
     def _hears(self, event: str) -> bool:
         """Wait until somebody says this, or it is over before that."""
         while event not in self._heard and self._how() is None:
-            self._listen(_LOOK_EVERY)
+            self._listen(_LOOK_EVERY_SECONDS)
         return event in self._heard
 
     def _end(self) -> Ending:
         while (how := self._how()) is None:
-            self._listen(_LOOK_EVERY)
+            self._listen(_LOOK_EVERY_SECONDS)
         return how
 
     def _listen(self, timeout: float) -> None:
@@ -198,7 +198,7 @@ class Demo:
     def _keep_running(self) -> None:
         self._console.print("\nEverything goes on running; Ctrl-C stops it.\n", style="bold", highlight=False)
         while not self._stop.is_set():
-            self._listen(_LOOK_EVERY)
+            self._listen(_LOOK_EVERY_SECONDS)
         self._console.print("Stopping.", highlight=False)
 
     def _seconds(self) -> float:

@@ -10,8 +10,8 @@ from retrainer.logs import Logger
 from retrainer.ports.clock import Clock
 from retrainer.ports.telemetry import DependencyLost, DependencyRecovered, Telemetry
 
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 5.0
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 5.0
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Dependency:
     clock: Clock
     telemetry: Telemetry
     lost_at: float | None = None
-    _wait: float = field(default=_FIRST_WAIT)
+    _wait: float = field(default=_FIRST_WAIT_SECONDS)
     _retry_at: float = 0.0
 
     @property
@@ -49,11 +49,11 @@ class Dependency:
             self.telemetry.tell(DependencyLost(name=self.name))
             self.logger.error("dependency.lost", dependency=self.name, error=str(error))
         self._retry_at = now + self._wait
-        self._wait = min(2 * self._wait, _LONGEST_WAIT)
+        self._wait = min(2 * self._wait, _LONGEST_WAIT_SECONDS)
 
     def _found(self) -> None:
         if self.lost_at is not None:
             away = self.clock.monotonic() - self.lost_at
             self.telemetry.tell(DependencyRecovered(name=self.name, seconds=away))
             self.logger.info("dependency.recovered", dependency=self.name, after_seconds=round(away, 3))
-        self.lost_at, self._wait = None, _FIRST_WAIT
+        self.lost_at, self._wait = None, _FIRST_WAIT_SECONDS

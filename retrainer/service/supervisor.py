@@ -11,18 +11,18 @@ from retrainer.ports.clock import Clock, Stopped
 from retrainer.ports.process import Role, Roles
 
 _LOOK_SECONDS = 0.1
-_STOP_WITHIN = 8.5
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 30.0
-_STEADY_AFTER = 60.0
+_STOP_WITHIN_SECONDS = 8.5
+_FIRST_WAIT_SECONDS = 0.5
+_LONGEST_WAIT_SECONDS = 30.0
+_STEADY_AFTER_SECONDS = 60.0
 """A role that ran this long starts again at once."""
-_SILENT_FOR = 60.0
+_SILENT_FOR_SECONDS = 60.0
 """Seconds without a heartbeat, after which a role that does not work either is hung."""
-_WORKING_FOR = 900.0
+_WORKING_FOR_SECONDS = 900.0
 """Seconds without a heartbeat, after which even one that works is hung. A long computation takes minutes at most."""
 _WORKING_SHARE = 0.1
 """A role works if it used this share of a processor. The threads of an idle Kafka client use about a hundredth."""
-_LOOKED_AWAY = 10.0
+_LOOKED_AWAY_SECONDS = 10.0
 """Seconds without a look of our own (a container that was paused), after which silence says nothing."""
 
 
@@ -34,7 +34,7 @@ class _Kept:
     role: Role | None = None
     started_at: float = 0.0
     start_at: float = 0.0
-    wait: float = _FIRST_WAIT
+    wait: float = _FIRST_WAIT_SECONDS
     beats: int = 0
     heard_at: float = 0.0
     heard_cpu: float = 0.0
@@ -66,7 +66,7 @@ class Supervisor:
     def run_once(self) -> int | None:
         """Start what does not run; the exit code of a role that refused to go on."""
         now = self._clock.monotonic()
-        looked_away = now - self._looked_at > _LOOKED_AWAY
+        looked_away = now - self._looked_at > _LOOKED_AWAY_SECONDS
         self._looked_at = now
         for kept in self._kept:
             if kept.role is not None:
@@ -85,7 +85,7 @@ class Supervisor:
         running = {kept.name: kept.role for kept in self._kept if kept.role and kept.role.exit_code() is None}
         for role in running.values():
             role.ask_to_stop()
-        deadline = self._clock.monotonic() + _STOP_WITHIN
+        deadline = self._clock.monotonic() + _STOP_WITHIN_SECONDS
         for name, role in running.items():
             while role.exit_code() is None and self._clock.monotonic() < deadline:
                 self._clock.sleep(_LOOK_SECONDS)
@@ -102,17 +102,17 @@ class Supervisor:
         if looked_away or role.beats() != kept.beats:
             kept.hear(role, now)
         silent = now - kept.heard_at
-        if silent < _SILENT_FOR or role.exit_code() is not None:
+        if silent < _SILENT_FOR_SECONDS or role.exit_code() is not None:
             return
         worked = role.cpu_seconds() - kept.heard_cpu
-        if silent >= _WORKING_FOR or worked < _WORKING_SHARE * silent:
+        if silent >= _WORKING_FOR_SECONDS or worked < _WORKING_SHARE * silent:
             self._logger.error("role.hung", role=kept.name, seconds=round(silent, 1), cpu_seconds=round(worked, 1))
             role.kill()
             kept.hear(role, now)  # so that one which the kernel holds is killed again later, not all the time
 
     def _ended(self, kept: _Kept, code: int, now: float) -> None:
-        if now - kept.started_at >= _STEADY_AFTER:
-            kept.wait = _FIRST_WAIT
+        if now - kept.started_at >= _STEADY_AFTER_SECONDS:
+            kept.wait = _FIRST_WAIT_SECONDS
         kept.role, kept.start_at = None, now + kept.wait
         self._logger.error("role.restarted", role=kept.name, exit_code=code, in_seconds=kept.wait)
-        kept.wait = min(2 * kept.wait, _LONGEST_WAIT)
+        kept.wait = min(2 * kept.wait, _LONGEST_WAIT_SECONDS)

@@ -37,8 +37,8 @@ def own_broker() -> Iterator[EmbeddedBroker]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An outage is called one after a second; the tests on Apache Kafka take the time that it really takes."""
-    monkeypatch.setattr(kafka_module, "_PATIENCE", 1.0)
-    monkeypatch.setattr(kafka_module, "_LOOK_EVERY", 0.3)
+    monkeypatch.setattr(kafka_module, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_module, "_LOOK_EVERY_SECONDS", 0.3)
 
 
 @pytest.fixture

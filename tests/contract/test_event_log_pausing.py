@@ -140,7 +140,7 @@ def test_a_held_partition_is_not_taken_for_one_that_hangs(
     rig: Rig, log: EventLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kafka's adapter makes its client anew where a partition stays silent that has more."""
-    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.2)
+    monkeypatch.setattr(kafka_module, "_STALLED_AFTER_SECONDS", 0.2)
     left, right = left_and_right(rig)
     log.assign({left: 0, right: 0})
     read(log, 40)

@@ -78,7 +78,7 @@ def test_checksums_in_python_are_refused(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_hung_client_is_given_up_and_replaced(embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_client, "_HUNG_AFTER", 0.5)
+    monkeypatch.setattr(kafka_client, "_HUNG_AFTER_SECONDS", 0.5)
     at = Partition(embedded.topic(), 0)
     log = open_log(embedded)
     log.assign({at: 0})
@@ -100,7 +100,7 @@ def test_a_hung_client_is_given_up_and_replaced(embedded: EmbeddedRig, monkeypat
 def test_a_partition_that_stays_silent_gets_a_new_client(
     embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.3)
+    monkeypatch.setattr(kafka_module, "_STALLED_AFTER_SECONDS", 0.3)
     topic = embedded.topic(partitions=2)
     silent, well = Partition(topic, 0), Partition(topic, 1)
     log = open_log(embedded)
@@ -123,7 +123,7 @@ def test_a_partition_that_stays_silent_gets_a_new_client(
 
 
 def test_a_client_that_is_only_idle_is_kept(embedded: EmbeddedRig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.1)
+    monkeypatch.setattr(kafka_module, "_STALLED_AFTER_SECONDS", 0.1)
     at = Partition(embedded.topic(), 0)
     log = open_log(embedded)
     log.assign({at: 0})
@@ -212,8 +212,8 @@ def test_reading_creates_no_topic(apache: ApacheRig) -> None:
 def test_a_topic_deleted_while_it_is_read_is_named_and_not_created_again(
     apache: ApacheRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kafka_module, "_PATIENCE", 1.0)
-    monkeypatch.setattr(kafka_module, "_LOOK_EVERY", 0.3)
+    monkeypatch.setattr(kafka_module, "_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(kafka_module, "_LOOK_EVERY_SECONDS", 0.3)
     at = Partition(apache.topic(), 0)
     log = open_log(apache)
     log.assign({at: 0})

@@ -54,7 +54,7 @@ def roles() -> Iterator[Started]:
 
 
 def test_case_17_a_role_that_hangs_is_killed_and_started_again(roles: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor_module, "_SILENT_FOR", 1.5)
+    monkeypatch.setattr(supervisor_module, "_SILENT_FOR_SECONDS", 1.5)
     entries = Entries()
     supervisor = Supervisor(("worker",), roles, SystemClock(), entries.logger)
 

@@ -32,7 +32,7 @@ from tests.waiting import eventually
 @pytest.fixture
 def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[EmbeddedBroker, KafkaLog, Partition]]:
     """A broker that has stopped answering, its connections open, and a reader that has read from it."""
-    monkeypatch.setattr(kafka_module, "_PATIENCE", 1.0)
+    monkeypatch.setattr(kafka_module, "_PATIENCE_SECONDS", 1.0)
     with EmbeddedBroker() as broker:
         partition = Partition("outage", 0)
         broker.create_topics({partition.topic: 1})
@@ -51,7 +51,7 @@ def test_case_16_a_partition_that_falls_silent_is_read_by_a_new_client(
     broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other partitions go on, so that nothing but this partition's own progress shows it."""
-    monkeypatch.setattr(kafka_module, "_STALLED_AFTER", 0.3)
+    monkeypatch.setattr(kafka_module, "_STALLED_AFTER_SECONDS", 0.3)
     with closing(EmbeddedRig(broker.bootstrap_servers)) as rig:
         silent, well = Partition(rig.topic(), 0), Partition(rig.topic(), 0)
         world = World(models=(policy(predictions=silent.topic, labels=well.topic),))

@@ -9,7 +9,7 @@ import pytest
 from retrainer.adapters.memory.telemetry import MemoryTelemetry
 from retrainer.errors import Refused, Unreachable
 from retrainer.ports.telemetry import DependencyLost, DependencyRecovered
-from retrainer.service.dependency import _LONGEST_WAIT, Dependency
+from retrainer.service.dependency import _LONGEST_WAIT_SECONDS, Dependency
 from tests.clock import FakeClock
 from tests.entries import Entries
 
@@ -42,7 +42,7 @@ def test_attempts_grow_apart_up_to_a_limit() -> None:
     attempts.run(100)
     waits = [after - before for before, after in pairwise(attempts.tried_at)]
     assert waits[:4] == pytest.approx([0.5, 1, 2, 4], abs=0.25)
-    assert waits[4:] == pytest.approx([_LONGEST_WAIT] * len(waits[4:]), abs=0.25)
+    assert waits[4:] == pytest.approx([_LONGEST_WAIT_SECONDS] * len(waits[4:]), abs=0.25)
 
 
 def test_an_outage_is_told_once_and_its_end_too() -> None:

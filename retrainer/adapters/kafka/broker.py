@@ -21,8 +21,8 @@ from retrainer.adapters.kafka import client as kafka_client
 from retrainer.errors import Refused, Unreachable
 
 _ATTEMPTS: Final = 5
-_READY_WITHIN: Final = 10.0
-_STOPPED_WITHIN: Final = 5.0
+_READY_WITHIN_SECONDS: Final = 10.0
+_STOPPED_WITHIN_SECONDS: Final = 5.0
 
 # The broker dies with us, by whatever signal: the pipe on its shell's standard input ends when we close it, or when
 # the kernel closes what we leave behind. (Linux could kill it by itself, but it would do so already when the thread
@@ -95,7 +95,7 @@ class EmbeddedBroker:
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            self._process.wait(timeout=_STOPPED_WITHIN)
+            self._process.wait(timeout=_STOPPED_WITHIN_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -126,7 +126,7 @@ class EmbeddedBroker:
         """Whether our own broker, not somebody else's on the same port, answers before it ends."""
         assert self._process is not None
         clock = SystemClock()
-        deadline = clock.monotonic() + _READY_WITHIN
+        deadline = clock.monotonic() + _READY_WITHIN_SECONDS
         while self._process.poll() is None and clock.monotonic() < deadline:
             try:
                 with closing(self._admin(timeout=0.5)) as admin:

@@ -17,7 +17,7 @@ from kafka.net.selector import NetworkSelector
 
 from retrainer.errors import Refused
 
-_HUNG_AFTER: Final = 15.0
+_HUNG_AFTER_SECONDS: Final = 15.0
 """Seconds after which a call counts as hung; the longest that ends by itself takes about half of that."""
 
 
@@ -75,7 +75,7 @@ class _EventLoop(NetworkSelector):  # type: ignore[misc]  # kafka-python has no 
         done = threading.Event()
         future = self.call_soon_with_future(coro, *args)
         future.add_both(lambda _: done.set())
-        if not done.wait(_HUNG_AFTER):
+        if not done.wait(_HUNG_AFTER_SECONDS):
             self._hung = True
             self.stop()
             raise Hung

@@ -27,15 +27,15 @@ from retrainer.domain.values import duration, micros
 from retrainer.errors import PositionLost, Refused, Unreachable
 from retrainer.ports.event_log import Extent, Start
 
-_SLICE: Final = 1.0
+_SLICE_SECONDS: Final = 1.0
 """A longer poll is made of polls of this many seconds, with a look around between them."""
-_LOOK_EVERY: Final = 2.0
-_PATIENCE: Final = 5.0
+_LOOK_EVERY_SECONDS: Final = 2.0
+_PATIENCE_SECONDS: Final = 5.0
 """Seconds without an answer, after which no broker counts as there."""
-_STALLED_AFTER: Final = 30.0
+_STALLED_AFTER_SECONDS: Final = 30.0
 """Seconds without progress in a partition that holds more, after which the reading client is made anew."""
-_COMMIT_WITHIN: Final = 10.0
-_LAST_COMMIT_WITHIN: Final = 2.0
+_COMMIT_WITHIN_SECONDS: Final = 10.0
+_LAST_COMMIT_WITHIN_SECONDS: Final = 2.0
 
 _COMMON: Final[Mapping[str, object]] = {
     "client_id": "retrainer",
@@ -142,7 +142,7 @@ class KafkaLog:
         deadline = self._clock.monotonic() + timeout
         while True:
             left = max(0.0, deadline - self._clock.monotonic())
-            batches = self._read(min(left, _SLICE))
+            batches = self._read(min(left, _SLICE_SECONDS))
             if batches or self._clock.monotonic() >= deadline:
                 return batches
 
@@ -171,12 +171,14 @@ class KafkaLog:
             return
         offsets = {TopicPartition(*at): OffsetAndMetadata(position, "", -1) for at, position in positions.items()}
         with suppress(Exception):
-            self._committing = _Commit(self._reader.commit_async(offsets), self._clock.monotonic() + _COMMIT_WITHIN)
+            self._committing = _Commit(
+                self._reader.commit_async(offsets), self._clock.monotonic() + _COMMIT_WITHIN_SECONDS
+            )
 
     def close(self) -> None:
         """As the port says; a commit on its way may take two seconds of these."""
         if self._committing is not None:
-            self._committing.wait(_LAST_COMMIT_WITHIN)
+            self._committing.wait(_LAST_COMMIT_WITHIN_SECONDS)
         self._drop()
 
     def _read(self, timeout: float) -> list[RecordBatch]:
@@ -226,7 +228,7 @@ class KafkaLog:
         now = self._clock.monotonic()
         if now < self._look_at:
             return
-        self._look_at = now + _LOOK_EVERY
+        self._look_at = now + _LOOK_EVERY_SECONDS
         beyond = {at: self._positions[at] for at, end in self._known_ends().items() if self._positions[at] > end}
         lost = {str(at): position for at, position in beyond.items() if self._beyond.get(at) == position}
         if lost:
@@ -238,7 +240,7 @@ class KafkaLog:
         try:
             answers = self._offsets(list(self._positions), OffsetSpec.LATEST)
         except Unreachable:
-            if self._clock.monotonic() - self._answered < _PATIENCE:
+            if self._clock.monotonic() - self._answered < _PATIENCE_SECONDS:
                 return {}
             self._drop()
             raise
@@ -268,7 +270,7 @@ class KafkaLog:
         now = self._clock.monotonic()
         still = {at: since for at, (reached, since) in self._progress.items() if behind.get(at) == reached}
         self._progress = {at: (reached, still.get(at, now)) for at, reached in behind.items()}
-        if any(now - since > _STALLED_AFTER for since in still.values()):
+        if any(now - since > _STALLED_AFTER_SECONDS for since in still.values()):
             self._drop()
 
     def _ends_of(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
@@ -286,7 +288,7 @@ class KafkaLog:
             self._call(reader.assign, list(partitions))
             for at, ours in partitions.items():
                 self._call(reader.seek, at, positions[ours])
-            deadline = self._clock.monotonic() + _PATIENCE
+            deadline = self._clock.monotonic() + _PATIENCE_SECONDS
             while unknown := [at for at in partitions if reader.highwater(at) is None]:
                 if self._clock.monotonic() > deadline:
                     raise Unreachable(f"Kafka at {self._servers} does not say where {unknown} end")

@@ -28,7 +28,7 @@ JOB_TAG: Final = "retrainer.job_id"
 _VERSIONS_TAG: Final = "mlflow.modelVersions"
 _MODEL_FILE: Final = "MLmodel"
 _DATASET_FOLDER: Final = "dataset"
-_AWAIT_READY: Final = 60
+_AWAIT_READY_SECONDS: Final = 60
 _LONGEST_KEY: Final = 250
 _STEP: Final = 0
 
@@ -289,7 +289,7 @@ def _version(
         source=logged.artifact_location,
         run_id=logged.source_run_id,
         tags={**tags, JOB_TAG: job_id},
-        await_creation_for=_AWAIT_READY,
+        await_creation_for=_AWAIT_READY_SECONDS,
         model_id=logged.model_id,
     )
 

@@ -16,7 +16,7 @@ from retrainer.ports.process import ResidentMemory
 
 _NARROWEST: Final[Micros] = 600 * SECOND
 _SHARE_OF_HORIZON: Final = 4
-_PATIENCE: Final = 60.0
+_PATIENCE_SECONDS: Final = 60.0
 _MIB: Final = 2**20
 
 
@@ -76,7 +76,7 @@ class Pausing:
             self._logger.error(
                 "memory.short", used_mib=used // _MIB, limit_mib=self._limit // _MIB, remembered=remembered
             )
-        elif now - self._short_since > _PATIENCE:
+        elif now - self._short_since > _PATIENCE_SECONDS:
             raise Refused(_too_little(models, used, self._limit))
 
 

@@ -18,7 +18,7 @@ from retrainer.service.ingest.start import Recovered
 from retrainer.service.ingest.unflushed import Unflushed
 from retrainer.service.intake import Intake
 
-_PARTITIONS_EVERY = 30.0
+_PARTITIONS_EVERY_SECONDS = 30.0
 
 
 class Shard:
@@ -62,7 +62,7 @@ class Shard:
     def watch_partitions(self) -> None:
         """Take up partitions that were added to the topics; the start that follows refuses a topic made anew."""
         now = self._parts.clock.monotonic()
-        if now - self._looked_at < _PARTITIONS_EVERY:
+        if now - self._looked_at < _PARTITIONS_EVERY_SECONDS:
             return
         self._looked_at = now
         described = self._parts.event_log.describe(self._policy.topics)

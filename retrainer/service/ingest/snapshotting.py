@@ -12,7 +12,7 @@ from retrainer.service.ingest.parts import WorkerParts, WorkerPolicy
 from retrainer.service.ingest.start import Recovered
 
 _MANY_RECORDS = 2_000_000
-_SELDOM_ENOUGH = 20.0
+_SELDOM_ENOUGH_SECONDS = 20.0
 _MUCH_TO_REPLAY = 100_000
 """A start that had to read so many records again is followed by a snapshot: the next one need not."""
 
@@ -33,7 +33,7 @@ class Snapshotting:
     def is_due(self, every: float | None = None) -> bool:
         """Whether the last one is older than usual, or than so many seconds, or so much has been read since."""
         age = self._parts.clock.monotonic() - self._saved_at
-        much = self._records >= _MANY_RECORDS and age >= _SELDOM_ENOUGH
+        much = self._records >= _MANY_RECORDS and age >= _SELDOM_ENOUGH_SECONDS
         return self._is_overdue or much or age >= (self._every if every is None else every)
 
     def count(self, records: int) -> None:

@@ -10,7 +10,7 @@ from retrainer.errors import ExitCode
 from retrainer.ports.clock import Clock, Stopped
 from retrainer.ports.manifest.decisions import DecisionState, Request, RequestKind
 
-_TAKEN_UP_WITHIN = 20.0
+_TAKEN_UP_WITHIN_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
 
 
@@ -37,7 +37,7 @@ def wait_for(state: DecisionState, request: Request, clock: Clock, stop: Stopped
 
     A challenger is not waited for: that it is judged on may take as long as new labels do.
     """
-    deadline = clock.monotonic() + _TAKEN_UP_WITHIN
+    deadline = clock.monotonic() + _TAKEN_UP_WITHIN_SECONDS
     while clock.monotonic() < deadline:
         if _is_answered(state, request):
             return _follow(state, request, stop)
