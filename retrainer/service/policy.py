@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retrainer.domain.deciding.deliberation import DeliberationPolicy
 from retrainer.domain.deciding.jobs import PromotionMode
 from retrainer.domain.deciding.schedules import Timetable
 from retrainer.domain.deciding.situation import DecisionPolicy
@@ -50,3 +51,10 @@ class ModelPolicy:
     coverage: CoveragePolicy | None = None
     """How late labels may be; None: nobody asks which are missing."""
     mature_after: Micros | None = None
+
+    @property
+    def deliberation(self) -> DeliberationPolicy:
+        """What a deliberation about the model needs of it."""
+        return DeliberationPolicy(
+            watch=self.watch, deciding=self.deciding, schedules=self.schedules, coverage=self.coverage
+        )

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from retrainer.domain.deciding.decisions import Decision
-from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy
+from retrainer.domain.deciding.deliberation import Deliberation
 from retrainer.domain.deciding.jobs import Job, JobState, PromotionMode, after_verdict
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.memory import ModelMemory
@@ -142,7 +142,7 @@ class _Engine:
         triggers = policy.watch.triggers.values()
         self._drift = TableDrift(table, {one.newest for one in triggers if isinstance(one, Drift)})
         self._deliberation = Deliberation(
-            _deliberating(policy),
+            policy.deliberation,
             ModelMemory(total=sum(n for _, n in self._totals)),
             champions={FIRST: champion_of(self._champion)},
             drift=self._drift.at,
@@ -278,12 +278,6 @@ class _Engine:
             self.played.served.versions[rows] = int(self._champion.name)
             self._answered = rows.stop
             self._block = min(2 * self._block, _LARGEST_BLOCK)
-
-
-def _deliberating(policy: ModelPolicy) -> DeliberationPolicy:
-    return DeliberationPolicy(
-        watch=policy.watch, deciding=policy.deciding, schedules=policy.schedules, coverage=policy.coverage
-    )
 
 
 def _learned_from(table: Table) -> Served:

@@ -10,7 +10,7 @@ from typing import assert_never
 import msgspec
 
 from retrainer.domain.deciding.decisions import Decision
-from retrainer.domain.deciding.deliberation import Deliberation, DeliberationPolicy, Past, Tallied
+from retrainer.domain.deciding.deliberation import Deliberation, Past, Tallied
 from retrainer.domain.deciding.jobs import Job
 from retrainer.domain.deciding.ledger import Reign
 from retrainer.domain.deciding.memory import ModelMemory
@@ -59,9 +59,7 @@ class Decider:
         self._stored = state.memory(policy.name)
         memory = msgspec.json.decode(self._stored, type=ModelMemory) if self._stored else ModelMemory()
         self._deliberation = Deliberation(
-            DeliberationPolicy(
-                watch=policy.watch, deciding=policy.deciding, schedules=policy.schedules, coverage=policy.coverage
-            ),
+            policy.deliberation,
             _without_removed(memory, policy),
             state.jobs(policy.name),
             manifest=lease.manifest,
