@@ -6,11 +6,9 @@ Each model has its own clock of event time and its own champion; what the servic
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +16,6 @@ from typing import Any, Final
 import psutil
 from kafka import KafkaProducer
 
-from retrainer.cli import main
 from tests.e2e.stage import START, Mlflow, Stage, tracking_at
 from tests.waiting import eventually
 
@@ -64,8 +61,6 @@ class Crowd(Stage):
     models: Mapping[str, str] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     records: int = 0
-    _log: list[dict[str, Any]] = field(default_factory=list)
-    _read: int = 0
 
     def write_config(self, change: Callable[[str], str] = str) -> None:
         head = HEAD.format(
@@ -180,25 +175,6 @@ class Crowd(Stage):
 
     # What the service says
 
-    def entries(self, event: str | None = None) -> list[dict[str, Any]]:
-        """The log so far, of which only what is new is read."""
-        path = self.folder / "log.jsonl"
-        if path.exists():
-            with path.open("rb") as log:
-                log.seek(self._read)
-                new = log.read()
-            whole = new[: new.rfind(b"\n") + 1]
-            self._read += len(whole)
-            self._log += [json.loads(line) for line in whole.splitlines()]
-        return [entry for entry in self._log if event is None or entry["event"] == event]
-
-    def ask(self, *arguments: str) -> str:
-        """What a command prints; in this process, as starting one takes longer than the answer."""
-        name, *rest = arguments
-        with redirect_stdout(io.StringIO()) as printed:
-            assert main([name, str(self.config), *rest]) == 0
-        return printed.getvalue()
-
     def explained(self, model: str) -> list[dict[str, Any]]:
         """Its decisions, oldest first."""
         answer = json.loads(self.ask("explain", model, "--json", "--last", "1000"))
@@ -210,11 +186,6 @@ class Crowd(Stage):
         """The paragraph of `explain` about a decision."""
         ids = [decision["decision_id"] for decision in self.explained(model)]
         return self.ask("explain", model, "--last", "1000").split("\n\n")[ids.index(decision_id)]
-
-    def standing(self, model: str) -> dict[str, Any]:
-        """Its part of `status --json`."""
-        found: dict[str, Any] = json.loads(self.ask("status", model, "--json"))["models"][model]
-        return found
 
     def fired(self, model: str, trigger: str) -> dict[str, Any]:
         """The log line of a trigger's first firing."""

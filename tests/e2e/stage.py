@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -10,13 +11,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kafka import KafkaProducer
 
+from retrainer.cli import main
 from tests.waiting import eventually
 
 _MINUTE = 60_000_000
@@ -61,6 +63,8 @@ class Stage:
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     clock: int = START
     count: int = 0
+    _log: list[dict[str, Any]] = field(default_factory=list)
+    _read: int = 0
 
     @property
     def config(self) -> Path:
@@ -124,11 +128,28 @@ class Stage:
         )
 
     def entries(self, event: str | None = None) -> list[dict[str, Any]]:
-        """The log so far; every line has to be one JSON object."""
+        """The log so far, of which only what is new is read; every line has to be one JSON object."""
         path = self.folder / "log.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        entries = [json.loads(line) for line in lines if line.endswith("}")]
-        return [entry for entry in entries if event is None or entry["event"] == event]
+        if path.exists():
+            with path.open("rb") as log:
+                log.seek(self._read)
+                new = log.read()
+            whole = new[: new.rfind(b"\n") + 1]
+            self._read += len(whole)
+            self._log += [json.loads(line) for line in whole.splitlines()]
+        return [entry for entry in self._log if event is None or entry["event"] == event]
+
+    def ask(self, *arguments: str) -> str:
+        """What a command prints; in this process, as starting one takes longer than the answer."""
+        name, *rest = arguments
+        with redirect_stdout(io.StringIO()) as printed:
+            assert main([name, str(self.config), *rest]) == 0
+        return printed.getvalue()
+
+    def standing(self, model: str = "m") -> dict[str, Any]:
+        """A model's part of `status --json`."""
+        found: dict[str, Any] = json.loads(self.ask("status", model, "--json"))["models"][model]
+        return found
 
     def wait_for(self, event: str, *, count: int = 1, seconds: float = 60, **facts: object) -> dict[str, Any]:
         """The newest of `count` entries with these facts."""
@@ -145,6 +166,7 @@ class Stage:
         return int(self.wait_for("service.started", role=role)["pid"])
 
     def status(self) -> dict[str, Any]:
+        """What the command says, in a process as a user would start it; to wait for something ask `standing`."""
         answer = self.command("status", "--json")
         assert answer.returncode == 0, answer.stderr
         model: dict[str, Any] = json.loads(answer.stdout)["models"]["m"]

@@ -43,7 +43,7 @@ def test_the_loop_runs_and_survives_a_restart_of_the_broker(
     stage.wait_for("dependency.recovered", dependency="broker")
     stage.wait_for("model.promoted", seconds=120)
     assert mlflow.alias(stage.registered) == "2"
-    eventually(lambda: stage.status()["outcomes"] == stage.single_pass(), 30)
+    eventually(lambda: stage.standing()["outcomes"] == stage.single_pass(), 30)
     connected = stage.command("check", "--connect")
     assert connected.returncode == 0, connected
     assert "2300 join" in connected.stdout
@@ -53,7 +53,7 @@ def test_the_loop_runs_and_survives_a_restart_of_the_broker(
 def test_a_topic_created_anew_is_refused(stage: Stage) -> None:
     stage.start()
     stage.send(100)
-    eventually(lambda: stage.status()["outcomes"]["n"] == 100, 30)
+    eventually(lambda: stage.standing()["outcomes"]["n"] == 100, 30)
     assert stage.stop() == 0
     admin = KafkaAdminClient(bootstrap_servers=stage.bootstrap)
     admin.delete_topics([stage.labels])

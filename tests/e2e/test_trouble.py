@@ -63,7 +63,7 @@ def test_killed_worker_controller_and_child_leave_everything_right(
     stage.send(700, flipped=True)
     promoted = stage.wait_for("model.promoted", seconds=120)
     stage.send(500, flipped=True)
-    eventually(lambda: stage.status()["outcomes"] == stage.single_pass(), 30)
+    eventually(lambda: stage.standing()["outcomes"] == stage.single_pass(), 30)
     status = stage.status()
     consumed = {side: sum(topic == getattr(stage, side) for topic, _ in stage.sent) for side in status["counts"]}
     assert {side: counts["consumed"] for side, counts in status["counts"].items()} == consumed
@@ -116,7 +116,7 @@ def test_malformed_records_are_kept_with_their_reason_and_the_rest_goes_on(stage
     producer.flush()
     producer.close()
     stage.send(100)
-    eventually(lambda: stage.status()["outcomes"]["n"] == 100, 30)
+    eventually(lambda: stage.standing()["outcomes"]["n"] == 100, 30)
     status = stage.status()
     assert status["counts"]["predictions"]["quarantined"] == 4
     assert status["counts"]["predictions"]["consumed"] == 104
@@ -153,7 +153,7 @@ def test_a_broker_that_is_away_at_the_start_is_waited_for(stage: Stage) -> None:
     try:
         stage.wait_for("dependency.recovered", dependency="broker")
         stage.send(100)
-        eventually(lambda: stage.status()["outcomes"]["n"] == 100, 30)
+        eventually(lambda: stage.standing()["outcomes"]["n"] == 100, 30)
     finally:
         relay.kill()
         relay.wait()
@@ -172,7 +172,7 @@ def test_an_mlflow_that_is_away_is_waited_for_and_ingest_goes_on(
     stage.start()
     stage.send(100)
     stage.wait_for("dependency.lost", dependency="mlflow")
-    eventually(lambda: stage.status()["outcomes"]["n"] == 100, 30)
+    eventually(lambda: stage.standing()["outcomes"]["n"] == 100, 30)
     server = subprocess.Popen(
         [
             sys.executable,
