@@ -368,7 +368,7 @@ def test_silence(service: Crowd) -> None:
 def test_catching_up(service: Crowd) -> None:
     worker = psutil.Process(service.pid_of("worker"))
     worker.send_signal(signal.SIGSTOP)
-    service.traffic("behind", 5000, awaited=False)
+    service.traffic("behind", 15_000, awaited=False)  # so much that the controller looks in the middle of it
     worker.send_signal(signal.SIGCONT)
     held = service.held("behind", "catching_up", ["many"])
     assert "reading is far behind the end of the topics" in service.words("behind", held["decision_id"])
