@@ -78,7 +78,7 @@ proof: setup-dev ## thousands of stories through the ingest's state machine, oth
 proof-short: setup-dev ## a tenth of it
 	RETRAINER_PROOF=new $(PYTEST) tests/proof/test_machine.py
 
-planted: setup-dev ## plants bugs in copies of the source, and sees that the tests find each; ten minutes
+planted: setup-dev ## plants bugs in copies of the source, and sees that the tests find each; a quarter of an hour
 	$(PY) -m tests.proof.plant
 
 planted-short: setup-dev ## a fifth of the bugs, others each day

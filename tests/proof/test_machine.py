@@ -23,7 +23,7 @@ PROFILES = {
     "short": settings(_COMMON, max_examples=much(100, slow=300), derandomize=True),
     "new": settings(_COMMON, max_examples=600, database=None, print_blob=True),
     "long": settings(_COMMON, max_examples=6000, database=None, print_blob=True),
-    "planted": settings(_COMMON, max_examples=1000, derandomize=True, phases=[Phase.generate]),
+    "planted": settings(_COMMON, max_examples=4000, derandomize=True, phases=[Phase.generate]),
 }
 
 pytestmark = pytest.mark.timeout(3600)  # a failing story is made small, however long that takes
