@@ -139,7 +139,7 @@ def _mode(settings: PromotionSettings) -> PromotionMode:
             return PromotionMode.AUTOMATIC
         case "register":
             return PromotionMode.REGISTER
-        case "approval" | "shadow" | "experiment":  # not built: only `check` comes here, and nothing may be promoted
+        case "approval" | "shadow" | "experiment":  # not built: `run` refuses them, and nothing may be promoted
             return PromotionMode.REGISTER
         case _:
             assert_never(settings.mode)

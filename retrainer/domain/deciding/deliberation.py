@@ -106,10 +106,10 @@ class Deliberation:
 
     @property
     def has_something(self) -> bool:
-        """Whether it came to anything since `conclusions` was called."""
+        """Whether it came to anything since `take_conclusions` was called."""
         return bool(self._concluded.facts or self._concluded.decisions or self._concluded.jobs)
 
-    def conclusions(self) -> Conclusions:
+    def take_conclusions(self) -> Conclusions:
         """What it came to since the last call."""
         taken, self._concluded = self._concluded, Conclusions()
         return taken

@@ -34,6 +34,7 @@ from retrainer.domain.tally.tallies import ARRIVALS
 from retrainer.domain.values import Micros, slot_start
 from retrainer.errors import Refused
 from retrainer.ports.clock import Clock
+from retrainer.ports.decoder import Decoders
 from retrainer.ports.event_log import EventLog
 from retrainer.ports.manifest.progress import StoredPosition
 from retrainer.replay.options import WrongOption
@@ -66,17 +67,18 @@ def read_events(policy: ModelPolicy, predictions: Path, labels: Path) -> tuple[R
         for value in _records(path):
             log.append(topic, value, timestamp=_LATER)
     manifest, segments = MemoryManifest(), MemorySegments()
-    worker = _worker(policy, log, manifest, segments, clock)
+    decoders = TopicDecoders()  # events in files are JSON, however their topics are encoded
+    worker = _worker(policy, log, manifest, segments, decoders=decoders, clock=clock)
     while not log.is_read:
         worker.run_once()
         clock.sleep(1)
     for _ in range(4):  # and one flush more
         clock.sleep(2)
         worker.run_once()
-    return _recorded(policy, manifest, segments, f"{predictions.name} and {labels.name}")
+    return _recorded(policy, manifest, segments, decoders, f"{predictions.name} and {labels.name}")
 
 
-def read_topics(policy: ModelPolicy, kafka: KafkaSettings) -> tuple[Recording, DatasetBuilder]:
+def read_topics(policy: ModelPolicy, kafka: KafkaSettings, decoders: Decoders) -> tuple[Recording, DatasetBuilder]:
     """What a service would have stored of a model's topics, from their beginning to where they end now.
 
     No offset is committed: a service that reads them with the same group does not notice.
@@ -90,11 +92,11 @@ def read_topics(policy: ModelPolicy, kafka: KafkaSettings) -> tuple[Recording, D
         partitions = log.describe(topics)
         ends = {at: extent.end for at, extent in log.extents(list(partitions)).items() if extent.end > extent.first}
         manifest, segments = MemoryManifest(), MemorySegments()
-        worker = _worker(policy, log, manifest, segments, SystemClock())
+        worker = _worker(policy, log, manifest, segments, decoders=decoders, clock=SystemClock())
         state = MemoryIngestState(manifest)
         while not _has_reached(state.positions(), ends):
             worker.run_once()
-    return _recorded(policy, manifest, segments, f"the topics {' and '.join(topics)}")
+    return _recorded(policy, manifest, segments, decoders, f"the topics {' and '.join(topics)}")
 
 
 def _has_reached(positions: Mapping[Partition, StoredPosition], ends: Mapping[Partition, int]) -> bool:
@@ -102,7 +104,13 @@ def _has_reached(positions: Mapping[Partition, StoredPosition], ends: Mapping[Pa
 
 
 def _worker(
-    policy: ModelPolicy, event_log: EventLog, manifest: MemoryManifest, segments: MemorySegments, clock: Clock
+    policy: ModelPolicy,
+    event_log: EventLog,
+    manifest: MemoryManifest,
+    segments: MemorySegments,
+    *,
+    decoders: Decoders,
+    clock: Clock,
 ) -> Worker:
     parts = WorkerParts(
         event_log=event_log,
@@ -112,7 +120,7 @@ def _worker(
         disk=MemoryDisk(2**50),
         memory=_NoMemory(),
         background=InlineBackground(),
-        decoders=TopicDecoders(),
+        decoders=decoders,
         clock=clock,
         telemetry=NoTelemetry(),
         logger=structlog.wrap_logger(structlog.ReturnLogger(), processors=[_drop]),
@@ -135,10 +143,10 @@ def _drop(*_: object) -> Never:
 
 
 def _recorded(
-    policy: ModelPolicy, manifest: MemoryManifest, segments: MemorySegments, source: str
+    policy: ModelPolicy, manifest: MemoryManifest, segments: MemorySegments, decoders: Decoders, source: str
 ) -> tuple[Recording, DatasetBuilder]:
     state = MemoryDecisionState(manifest)
-    builder = DatasetBuilder(state=state, segments=segments, decoders=TopicDecoders(), datasets=ParquetDatasets())
+    builder = DatasetBuilder(state=state, segments=segments, decoders=decoders, datasets=ParquetDatasets())
     return replace(Recording.of(state, policy, changes=_champions), source=source), builder
 
 

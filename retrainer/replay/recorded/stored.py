@@ -41,7 +41,7 @@ def replay_topics(
         Unreachable: no broker answers, or a topic does not exist.
         Refused: there is nothing that joins, or the folder cannot be used.
     """
-    recording, builder = read_topics(next(iter(policies.values())), wiring.settings.kafka)
+    recording, builder = read_topics(next(iter(policies.values())), wiring.settings.kafka, wiring.decoders)
     return replay_recorded(policies, recording, builds(builder), training_takes, out=out, progress=progress)
 
 

@@ -184,7 +184,7 @@ class _Engine:
         """What the deliberation came to; a job is carried out at once, and its end waits for its time."""
         if not self._deliberation.has_something:
             return
-        taken = self._deliberation.conclusions()
+        taken = self._deliberation.take_conclusions()
         row = self.next_row - 1
         self.played.changes += [(row, fact) for fact in taken.facts if isinstance(fact, TriggerChanged)]
         self.played.decisions += [Decided(decision=decision, row=row, at=now) for decision in taken.decisions]

@@ -146,7 +146,7 @@ class Decider:
                 assert_never(kind)
 
     def _concluded(self, answered: Sequence[Request], answers: dict[str, str]) -> tuple[DecisionRound, Step | None]:
-        taken = self._deliberation.conclusions()
+        taken = self._deliberation.take_conclusions()
         done = DecisionRound(facts=taken.facts, decisions=taken.decisions, jobs=taken.jobs, answered=answered)
         memory = msgspec.json.encode(self.memory)
         if memory == self._stored and not (taken.decisions or answers):

@@ -71,8 +71,9 @@ class Rounds:
             self._deciders[job.model].job_changed(job)
 
     def outcomes(self, name: str) -> int:
-        """How many outcomes of a model are known."""
-        return self._deciders[name].memory.total if name in self._deciders else 0
+        """How many outcomes of a model are known; 0 during a round. Jobs ask from threads of their own."""
+        decider = self._deciders.get(name)  # looked up once: a round may empty the mapping at any moment
+        return decider.memory.total if decider is not None else 0
 
     def _made(self, name: str) -> Decider:
         return Decider(self._models[name], self._state, self._lease, self._drift)

@@ -255,16 +255,16 @@ class JobRun:
         promotion = self._policy.promotion
         test = job.challenge.test
         ahead = after_look(test, promotion.mode)
-        goes_on, is_over = ahead is JobState.CHALLENGING, ahead is JobState.REJECTED
-        self._store(job if goes_on or is_over else job.with_state(JobState.REGISTERED))
+        is_better = ahead not in {JobState.CHALLENGING, JobState.REJECTED}
+        self._store(job.with_state(JobState.REGISTERED) if is_better else job)
         self._logger.info(
             "challenger.judged", version=job.version, answer=test.answer, rows=test.rows, reason=test.words
         )
-        if is_over:
-            self._drop(test.words)
-        elif not goes_on:
+        if is_better:
             self._has_looked = False
             self._parts.registry.unpoint(promotion.registered_model, promotion.challenger_alias)
+        elif ahead is JobState.REJECTED:
+            self._drop(test.words)
 
     def _drop(self, why: str) -> None:
         """The challenger is given up."""

@@ -58,7 +58,7 @@ class Life:
         self.look()
 
     def look(self) -> None:
-        taken = self.about.conclusions()
+        taken = self.about.take_conclusions()
         self.decisions += taken.decisions
         self.facts += taken.facts
         self.under_way = next(iter(taken.jobs), self.under_way)

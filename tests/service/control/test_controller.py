@@ -21,6 +21,7 @@ from retrainer.ports.manifest.ingest import Flush
 from retrainer.ports.telemetry import JobMoved, ModelDeliberated
 from retrainer.ports.training import Limits, TrainingEnded
 from retrainer.service.control.controller import Controller
+from retrainer.service.control.deciding import Decider
 from retrainer.service.people.asking import ask
 from retrainer.service.policy import ModelPolicy
 from tests.plain import plain_promotion
@@ -308,6 +309,23 @@ def test_a_job_that_ends_while_it_is_looked_at_is_known_to_have_ended(
     assert controller._rounds is not None
     (known,) = controller._rounds._deciders[control.policy.name]._deliberation._jobs
     assert known.ended
+
+
+def test_a_job_may_ask_for_outcomes_at_the_moment_a_round_begins(control: Control, controller: StillController) -> None:
+    """Jobs ask from threads of their own, and a round empties what they look into."""
+    happen(control, 0, right=10)
+    controller.round()
+    rounds = controller._rounds
+    assert rounds is not None
+
+    class EmptiedWhenAsked(dict[str, Decider]):
+        def __contains__(self, name: object) -> bool:
+            assert rounds is not None
+            rounds._deciders = {}
+            return super().__contains__(name)
+
+    rounds._deciders = EmptiedWhenAsked(rounds._deciders)
+    assert rounds.outcomes("flights") == 10
 
 
 def test_a_stop_sends_the_training_back_to_the_queue(control: Control) -> None:
