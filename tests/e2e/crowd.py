@@ -16,7 +16,7 @@ from typing import Any, Final
 import psutil
 from kafka import KafkaProducer
 
-from tests.e2e.stage import START, Mlflow, Stage, tracking_at
+from tests.e2e.stage import START, Mlflow, Stage, tracking_at, trainings
 from tests.waiting import eventually
 
 MINUTE: Final = 60_000_000
@@ -214,9 +214,8 @@ class Crowd(Stage):
         """The training process of a job, once there is one."""
 
         def look() -> list[psutil.Process]:
-            children = psutil.Process(self.pid_of("controller")).children(recursive=True)
-            training = [child for child in children if "retrainer.training" in child.cmdline()]
-            return [child for child in training if Path(child.cwd()).name == job]
+            found = trainings(self.pid_of("controller"))
+            return [psutil.Process(pid) for pid, folder in found if folder.name == job]
 
         return eventually(look, 60)[0]
 

@@ -11,11 +11,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 from kafka import KafkaProducer
 
 from retrainer.cli import main
@@ -287,6 +288,16 @@ class Mlflow:
         import mlflow
 
         mlflow.MlflowClient(self.uri).set_registered_model_alias(name, "champion", version)
+
+
+def trainings(controller: int) -> list[tuple[int, Path]]:
+    """The training processes of a controller, each with the folder it works in."""
+    found = []
+    for child in psutil.Process(controller).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since, and may be waiting to be reaped
+            if "retrainer.training" in child.cmdline():
+                found.append((child.pid, Path(child.cwd())))
+    return found
 
 
 def alive(pid: int) -> bool:

@@ -13,11 +13,10 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 from kafka import KafkaProducer
 
-from tests.e2e.stage import Mlflow, Stage, alive
+from tests.e2e.stage import Mlflow, Stage, alive, trainings
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
@@ -30,9 +29,7 @@ def training_child(controller: int) -> int:
     """The pid of the training process, once there is one."""
 
     def look() -> int:
-        children = psutil.Process(controller).children(recursive=True)
-        training = [child.pid for child in children if "retrainer.training" in child.cmdline()]
-        return training[0] if training else 0
+        return next((pid for pid, _ in trainings(controller)), 0)
 
     return eventually(look, 60)
 
